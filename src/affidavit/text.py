@@ -1,0 +1,45 @@
+"""Text forms that every layer shares: base64url without padding, always canonical, and UUIDs of version 7."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
+
+from affidavit.errors import FormatError
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_VERSION_7 = 0x7000
+_VARIANT = 0x8000_0000_0000_0000
+
+
+def b64u(data: bytes) -> str:
+    """Base64url (RFC 4648, section 5) without padding."""
+    return b2a_base64(data, newline=False).translate(_URLSAFE).rstrip(b"=").decode("ascii")
+
+
+def parse_b64u(text: str) -> bytes:
+    """The reverse of `b64u`; refuses any other spelling of the same bytes.
+
+    Raises:
+        FormatError: Not base64url, padded, or with unused bits set.
+    """
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        message = "not base64url"
+        raise FormatError(message) from error
+    if b64u(data) != text:
+        message = "base64url that is not canonical"
+        raise FormatError(message)
+    return data
+
+
+def uuid7(*, time_us: int, random: bytes) -> str:
+    """A UUID of version 7 (RFC 9562, section 5.7) in lower-case text form.
+
+    `random` gives 10 bytes, 74 bits of which are used.
+    """
+    high = (time_us // 1000 & (1 << 48) - 1) << 16 | _VERSION_7 | int.from_bytes(random[:2], "big") & 0x0FFF
+    low = _VARIANT | int.from_bytes(random[2:10], "big") & 0x3FFF_FFFF_FFFF_FFFF
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
