@@ -1,0 +1,1 @@
+"""Keys, commitments and authenticated encryption: the only room that touches secret bytes."""

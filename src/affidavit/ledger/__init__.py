@@ -1,0 +1,1 @@
+"""Durable bytes, from the write-ahead log to the signed head; this room never parses an event."""

@@ -1,0 +1,127 @@
+"""The leaf: the permanent, public line of a record. Twins `format_leaf` and `parse_leaf`.
+
+Promise: a leaf has no personal data, no string that a client chose, and nothing that is stable for a person.
+`parse_leaf` accepts exactly the
+bytes that `format_leaf` makes: it decodes, encodes again and compares, since JSON decoders accept duplicate keys and
+other spellings.
+Formats: docs/formats.md, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from affidavit.errors import FormatError
+from affidavit.tlog.entry import ENTRY_SIZE_MAX
+
+NUMBER_MAX: Final = 2**53 - 1
+"""The largest integer on which all JSON readers agree."""
+Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The capture point, its boot, and the record's number in this log."""
+
+    id: str
+    boot: str
+    seq: Number
+    digest: str | None = None
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Root of the header slots and digest of the encrypted block."""
+
+    root: str
+    sha256: str
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Root of the body slots, digest of the ciphertext, and the bucket of its length."""
+
+    root: str
+    sha256: str
+    bucket: int
+
+
+class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One leaf. `links` values are record ids; `data` holds public facts of the log's own types only."""
+
+    id: str
+    src: Source
+    time_us: Number
+    type: str
+    v: int
+    header: Header | None = None
+    body: Body | None = None
+    links: dict[str, str] | None = None
+    data: dict[str, Any] | None = None
+
+    @property
+    def call(self) -> str | None:
+        """Id of the call that the record belongs to; an intent's own id is its call's."""
+        if self.type == "llm.request":
+            return self.id
+        return self.links.get("call") if self.links else None
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(Leaf)
+
+
+def bucket(length: int) -> int:
+    """Smallest n with `length` ≤ 2^n."""
+    return max(length - 1, 0).bit_length()
+
+
+def format_leaf(leaf: Leaf) -> bytes:
+    """Canonical bytes of a leaf.
+
+    Raises:
+        FormatError: Longer than a log entry may be, not ASCII, or with a value that canonical JSON does not have.
+    """
+    try:
+        data = _encoder.encode(leaf)
+    except (UnicodeEncodeError, OverflowError):
+        data = b""
+    if not 0 < len(data) <= ENTRY_SIZE_MAX or not data.isascii() or not _has_plain_values(leaf):
+        message = "a leaf would be too long for an entry, not ASCII, or have a number out of range; it was not sealed"
+        raise FormatError(message)
+    return data
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """Leaf from its bytes.
+
+    Raises:
+        FormatError: Not a leaf, or not the canonical spelling of one.
+    """
+    try:
+        leaf = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = "an entry is not a leaf"
+        raise FormatError(message) from error
+    if _encoder.encode(leaf) != data or not data.isascii() or not _has_plain_values(leaf):
+        message = "a leaf is not in its canonical form"
+        raise FormatError(message)
+    return leaf
+
+
+def _has_plain_values(leaf: Leaf) -> bool:
+    """Whether the numbers are integers that every JSON reader agrees on; a decoder takes others where it may."""
+    if not 0 < leaf.time_us <= NUMBER_MAX or not 0 < leaf.src.seq <= NUMBER_MAX:
+        return False
+    if leaf.data is None:
+        return True
+    values: list[Any] = [leaf.data]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value
+        elif isinstance(value, float) or (isinstance(value, int) and abs(value) > NUMBER_MAX):
+            return False
+    return True

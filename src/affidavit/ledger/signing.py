@@ -1,0 +1,116 @@
+"""The signer as a process: its socket, and the client that the sealer uses.
+
+Promise: the keys never leave the process; whatever asks gets a head that extends the last one, or a refusal. Messages
+go over
+`ledger.channel`, which checks the peer's user id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+
+from affidavit.errors import FormatError
+from affidavit.ledger.channel import Channel, Peer, Reply, Server, connect
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.lifeline import Lifeline
+from affidavit.ledger.places import Places
+from affidavit.ledger.signer import Signer
+from affidavit.text import b64u, parse_b64u
+from affidavit.tlog.checkpoint import Checkpoint
+
+SOCKET: Final = "signer"
+DIRECTORY: Final = "signer"
+
+
+class _Create(msgspec.Struct, frozen=True, tag_field="op", tag="create"):
+    log: str
+    origin: str
+
+
+class _Sign(msgspec.Struct, frozen=True, tag_field="op", tag="sign"):
+    log: str
+    origin: str
+    size: int
+    root: str
+    old_size: int
+    proof: tuple[str, ...]
+
+
+def run(
+    *,
+    places: Places,
+    lifeline: Lifeline,
+    ready: Callable[[], None],
+    lose: Callable[[Exception], None],
+    clock_s: Callable[[], int],
+    random: Callable[[int], bytes],
+) -> None:
+    """Answer until the lifeline says otherwise."""
+    signer = Signer(directory=places.keys / DIRECTORY, disk=Disk(), clock_s=clock_s, random=random)
+    lock = Lock()
+
+    def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
+        del peer, parts
+        with lock:
+            return _answer(signer, body)
+
+    server = Server(places.run, SOCKET, handle=handle, lose=lose)
+    ready()
+    server.run(lifeline.fileno())
+
+
+def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
+    try:
+        request = msgspec.convert(body, _Create | _Sign)
+    except msgspec.ValidationError as error:
+        message = "the signer does not know this question; nothing was signed"
+        raise FormatError(message) from error
+    if isinstance(request, _Create):
+        return Reply({"vkeys": signer.create(log=request.log, origin=request.origin)})
+    checkpoint = Checkpoint(request.origin, request.size, parse_b64u(request.root))
+    proof = tuple(map(parse_b64u, request.proof))
+    return Reply({}, (signer.sign(log=request.log, checkpoint=checkpoint, old_size=request.old_size, proof=proof),))
+
+
+class SignerClient:
+    """The sealer's end. One connection, made again when the signer was restarted. Owner: the sealer's thread."""
+
+    def __init__(self, places: Places) -> None:
+        self._places: Final = places
+        self._channel: Channel | None = None
+
+    def create(self, log: str, origin: str) -> tuple[str, str]:
+        """Make or open the keys of a log; returns its vkeys."""
+        body, _ = self._call({"op": "create", "log": log, "origin": origin})
+        ed25519, mldsa44 = body["vkeys"]
+        return ed25519, mldsa44
+
+    def sign(self, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
+        """A signed head."""
+        _, parts = self._call(
+            {
+                "op": "sign",
+                "log": log,
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": b64u(checkpoint.root),
+                "old_size": old_size,
+                "proof": [b64u(node) for node in proof],
+            }
+        )
+        return parts[0]
+
+    def _call(self, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        if self._channel is None:
+            self._channel = connect(self._places.run, SOCKET)
+        try:
+            message = self._channel.call(body)
+        except BaseException:
+            self._channel.close()
+            self._channel = None
+            raise
+        return message.body, message.parts

@@ -1,0 +1,42 @@
+"""Calls that have an intent and no outcome yet, by capture shard.
+
+Promise: a call leaves this table only when its outcome is sealed; the write-ahead file that holds its intent stays
+until then, so that a restart
+finds the call again. Owner: the sealer's thread.
+"""
+
+from __future__ import annotations
+
+from affidavit.seal.prepare import CallContext
+
+
+class OpenCalls:
+    """Open calls of one shard."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: dict[str, CallContext] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def open(self, context: CallContext) -> None:
+        """An intent was read."""
+        self._calls[context.call] = context
+
+    def get(self, call: str) -> CallContext | None:
+        """Context of an open call."""
+        return self._calls.get(call)
+
+    def close(self, call: str) -> None:
+        """Its outcome has been sealed."""
+        self._calls.pop(call, None)
+
+    def remaining(self) -> list[CallContext]:
+        """Calls without outcome, oldest first."""
+        return list(self._calls.values())
+
+    def oldest_file(self) -> int | None:
+        """The earliest write-ahead file that holds the intent of an open call."""
+        return min((context.file for context in self._calls.values()), default=None)

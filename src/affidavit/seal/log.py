@@ -1,0 +1,376 @@
+"""One log while it is being sealed: prepared records go in, the part of a stage comes out.
+
+Promise: a record gets its leaf, its header block, its body under a key of its own, and its row in the key sheet, all
+for the same index; every key that
+wraps something is in the ring before the part is taken. Randomness is drawn once: a part that was taken is published as
+it is, or never.
+
+Required order: `add`, `add_own` … → `take` (ring saved, then staged by the caller) → `publish`. Owner: the sealer's
+thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from affidavit.crypt.block import ABSENT_ROW, KEY_BYTES, NONCE_BYTES, Place, SheetRow, format_row, seal, wrap_key
+from affidavit.crypt.commitment import NULL, SEED_BYTES
+from affidavit.crypt.keyring import Keyring, Kind, RingKey
+from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, KEY_SHEET, LLM_REQUEST
+from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
+from affidavit.ledger.leaf import Body, Header, Leaf, Source, bucket, format_leaf
+from affidavit.ledger.stage import Part
+from affidavit.ledger.writer import LogWriter
+from affidavit.seal.boilerplate import DICTIONARY_1
+from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, leb128
+from affidavit.seal.prepare import Prepared, PreparedBody
+from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
+from affidavit.text import b64u, uuid7
+
+HEADER_KEY_VERSION = 1
+COMPRESSION_LEVEL = 3
+SHARED_BYTES_MIN = 256
+"""A shorter system prompt is cheaper to store with each subject than to share."""
+SHARED_SUBJECTS_MIN = 3
+"""A value becomes the app's own only when this many subjects sent it: before that it may be about one of them."""
+SHARED_CANDIDATES_MAX = 50_000
+_RANDOM_BYTES = 1 << 15
+SEALER_ID = "sealer"
+
+
+class Randomness:
+    """Random bytes in bulk: one system call for some hundred small draws."""
+
+    __slots__ = ("_at", "_pool", "_random")
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._pool = b""
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """`count` fresh random bytes."""
+        end = self._at + count
+        if end > len(self._pool):
+            self._pool = self._random(max(_RANDOM_BYTES, count))
+            self._at, end = 0, count
+        drawn = self._pool[self._at : end]
+        self._at = end
+        return drawn
+
+
+class SourceRange:
+    """Sequence numbers of one source since the epoch began."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+
+
+class SealedLog:
+    """State of one log between the write-ahead log and its stage."""
+
+    def __init__(
+        self,
+        *,
+        writer: LogWriter,
+        ring: Keyring,
+        randomness: Randomness,
+        boot: str,
+        clock_us: Callable[[], int],
+        before_boundary: Callable[[], None],
+    ) -> None:
+        self.writer: Final = writer
+        self.name: Final = writer.layout.name
+        self.sources: dict[tuple[str, str], SourceRange] = {}
+        """Sequences of the running epoch, by (source, boot)."""
+        self._ring: Final = ring
+        self._take_random: Final = randomness.take
+        self._boot: Final = boot
+        self._clock_us: Final = clock_us
+        self._before_boundary: Final = before_boundary
+        self._place: Final = Place(writer.origin)
+        self._header_aead: Final = AESGCM(ring.key_for(Kind.HEADER, ring.scope(Kind.HEADER, self.name)).key)
+        self._citations: Final = Citations(key=ring.digest_key(f"citations/{self.name}"))
+        dictionary = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        self._compress: Final = zstandard.ZstdCompressor(
+            level=COMPRESSION_LEVEL, dict_data=dictionary, write_content_size=False
+        ).compress
+        self._subjects: dict[bytes, set[bytes]] = {}  # keyed digest of a shareable value → scopes that sent it
+        self._own_seq = 0
+        self._entries: list[bytes] = []
+        self._headers: list[bytes] = []
+        self._bodies: list[bytes] = []
+        self._rows: list[bytes] = []
+        self._body_end = 0
+        self._sheet_aead: AESGCM
+        self._sheet_hash = sha256()
+        self._open_segment()
+
+    @property
+    def next_leaf(self) -> int:
+        """Index of the next leaf."""
+        return self.writer.size + len(self._entries)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be taken."""
+        return not self._entries
+
+    def add(self, prepared: Prepared, *, source: Source) -> int:
+        """Seal a record; returns the index of its leaf."""
+        self._make_room()
+        body: Body | None = None
+        ciphertext, row = b"", ABSENT_ROW
+        if prepared.body is not None:
+            body, ciphertext, row = self._body(prepared, prepared.body)
+        leaf = self.next_leaf
+        header, header_block = self._header(prepared)
+        entry = format_leaf(
+            Leaf(
+                id=prepared.id,
+                src=source,
+                time_us=prepared.time_us,
+                type=prepared.type,
+                v=1,
+                header=header,
+                body=body,
+                links=prepared.links,
+            )
+        )
+        self._append(entry, source, header_block=header_block, ciphertext=ciphertext, row=row)
+        return leaf
+
+    def add_own(self, event_type: str, data: dict[str, Any], *, links: dict[str, str] | None = None) -> int:
+        """Seal a leaf that speaks of the log itself; returns its index."""
+        self._make_room()
+        return self._add_own(event_type, data, links)
+
+    def open_epoch(self, facts: dict[str, Any]) -> int:
+        """Seal the `epoch.open` leaf, from which on numbers are counted."""
+        self._make_room()  # before counting begins: it may add a leaf
+        self.sources.clear()
+        return self._add_own(EPOCH_OPEN, facts, None)
+
+    def close_epoch(self, facts: dict[str, Any]) -> int:
+        """Seal the `epoch.close` leaf: `facts`, the counts of every source (its own included) and the sheet so far."""
+        self._make_room()
+        source = self.own_source()
+        self.count(source)
+        sources = [
+            {"id": name, "boot": boot, "first": known.first, "last": known.last}
+            for (name, boot), known in sorted(self.sources.items())
+        ]
+        return self._append_own(
+            EPOCH_CLOSE, {**facts, "sources": sources, "sheet": self.sheet_statement()}, source=source, links=None
+        )
+
+    def reopen(self) -> None:
+        """Read back the state that belongs to the log's end, after a stage was replayed."""
+        self._open_segment()
+
+    def own_source(self) -> Source:
+        """The next number of the sealer as a source of this log."""
+        self._own_seq += 1
+        return Source(id=SEALER_ID, boot=self._boot, seq=self._own_seq)
+
+    def sheet_statement(self) -> dict[str, Any]:
+        """What the log says of the open key sheet: every row up to now."""
+        return {
+            "segment": self.next_leaf // SEGMENT_LEAVES,
+            "version": self.writer.sheet_version,
+            "rows": self.next_leaf % SEGMENT_LEAVES,
+            "sha256": b64u(self._sheet_hash.digest()),
+        }
+
+    def take(self) -> Part | None:
+        """Everything added since the last part, to be staged."""
+        if not self._entries:
+            return None
+        return Part(
+            log=self.name,
+            first=self.writer.size,
+            header_at=self.writer.header_at,
+            body_at=self.writer.body_at,
+            entries=tuple(self._entries),
+            headers=b"".join(self._headers),
+            bodies=b"".join(self._bodies),
+            rows=b"".join(self._rows),
+        )
+
+    def publish(self, part: Part) -> None:
+        """Bring the log to the end of a staged part."""
+        self.writer.publish(part)
+        for pending in (self._entries, self._headers, self._bodies, self._rows):
+            pending.clear()
+        if self.writer.size % SEGMENT_LEAVES == 0:
+            self._open_segment()
+
+    def count(self, source: Source) -> None:
+        """Take note of a sealed sequence number; also used when the running epoch is read back."""
+        known = self.sources.get((source.id, source.boot))
+        if known is None:
+            self.sources[source.id, source.boot] = SourceRange(source.seq, source.seq)
+        else:
+            known.last = source.seq
+
+    def _make_room(self) -> None:
+        if self.next_leaf % SEGMENT_LEAVES or not self.next_leaf:
+            return
+        if self._entries:
+            # One part never crosses a segment: what is pending is staged and published first.
+            self._before_boundary()
+        closed = self.writer.segment - 1
+        version = self.writer.layout.sheet_version(closed)
+        digest = sha256(self.writer.layout.sheet(closed, version).read_bytes()).digest()
+        self._add_own(
+            KEY_SHEET, {"segment": closed, "version": version, "rows": SEGMENT_LEAVES, "sha256": b64u(digest)}, None
+        )
+
+    def _add_own(self, event_type: str, data: dict[str, Any], links: dict[str, str] | None) -> int:
+        return self._append_own(event_type, data, source=self.own_source(), links=links)
+
+    def _append_own(
+        self, event_type: str, data: dict[str, Any], *, source: Source, links: dict[str, str] | None
+    ) -> int:
+        leaf = self.next_leaf
+        now = self._clock_us()
+        record_id = uuid7(time_us=now, random=self._take_random(10))
+        entry = format_leaf(Leaf(id=record_id, src=source, time_us=now, type=event_type, v=1, data=data, links=links))
+        self._append(entry, source, header_block=b"", ciphertext=b"", row=ABSENT_ROW)
+        return leaf
+
+    def _open_segment(self) -> None:
+        """State that belongs to the segment of the next leaf."""
+        segment, version = self.writer.segment, self.writer.sheet_version
+        key = self._ring.key_for(Kind.SHEET, self._ring.scope(Kind.SHEET, self.name, str(segment), str(version)))
+        self._sheet_aead = AESGCM(key.key)
+        self._body_end = self.writer.body_at
+        rows = self.writer.size % SEGMENT_LEAVES
+        prefix = (
+            self.writer.sheet_path().read_bytes()[: len(SHEET_MAGIC) + rows * len(ABSENT_ROW)] if rows else SHEET_MAGIC
+        )
+        self._sheet_hash = sha256(prefix)
+
+    def _append(self, entry: bytes, source: Source, *, header_block: bytes, ciphertext: bytes, row: bytes) -> None:
+        self._entries.append(entry)
+        self._headers.append(len(header_block).to_bytes(2, "big") + header_block)
+        self._bodies.append(len(ciphertext).to_bytes(4, "big") + ciphertext)
+        self._body_end += 4 + len(ciphertext)
+        self._rows.append(row)
+        self._sheet_hash.update(row)
+        self.count(source)
+
+    def _header(self, prepared: Prepared) -> tuple[Header, bytes]:
+        block = seal(
+            self._header_aead,
+            nonce=self._take_random(NONCE_BYTES),
+            plaintext=prepared.header,
+            associated=self._place.header(prepared.id, key_version=HEADER_KEY_VERSION),
+        )
+        return Header(b64u(prepared.header_root), b64u(sha256(block).digest())), block
+
+    def _body(self, prepared: Prepared, body: PreparedBody) -> tuple[Body, bytes, bytes]:
+        wrapping = self._scope_key(body)
+        now_s = prepared.time_us // 1_000_000
+        wire, scope = body.wire, wrapping.scope
+        is_request = prepared.type == LLM_REQUEST and body.json_wire
+        beginning = self._citations.beginning(scope, wire, now_s=now_s) if is_request else NO_BEGINNING
+        # Sharing a value adds a leaf of its own, so the index of this record is known only after it.
+        shared = self._shared(body, wrapping, start=beginning.length, now_s=now_s) if body.shared else {}
+        leaf = self.next_leaf
+        layout = self._citations.lay_out(
+            wire,
+            scope=scope,
+            beginning=beginning,
+            shared=shared,
+            json=wire if body.json_wire else None,
+            leaf=leaf,
+            now_s=now_s,
+        )
+        if is_request:
+            self._citations.remember_request(scope, wire, layout, leaf=leaf, beginning=beginning, now_s=now_s)
+        return self._seal_body(prepared.id, body, layout, wrapping=wrapping)
+
+    def _seal_body(
+        self, record_id: str, body: PreparedBody, layout: Layout, *, wrapping: RingKey
+    ) -> tuple[Body, bytes, bytes]:
+        """`(leaf's member, ciphertext, row)` for the next leaf."""
+        meta = body.meta
+        content = b"".join(
+            (len(meta).to_bytes(4, "big"), meta, len(layout.pieces).to_bytes(4, "big"), layout.pieces, layout.owned)
+        )
+        key = self._take_random(KEY_BYTES)
+        ciphertext = seal(
+            AESGCM(key),
+            nonce=self._take_random(NONCE_BYTES),
+            plaintext=BODY_VERSION + body.seed + self._compress(content),
+            associated=self._place.body(record_id),
+        )
+        row = format_row(SheetRow(wrapping.id, wrap_key(wrapping.key, key), self._body_end + 4, len(ciphertext)))
+        sealed_row = seal(
+            self._sheet_aead,
+            nonce=self._take_random(NONCE_BYTES),
+            plaintext=row,
+            associated=self._place.row(self.next_leaf, version=self.writer.sheet_version),
+        )
+        member = Body(b64u(body.root), b64u(sha256(ciphertext).digest()), bucket(len(ciphertext)))
+        return member, ciphertext, sealed_row
+
+    def _scope_key(self, body: PreparedBody) -> RingKey:
+        ring = self._ring
+        if body.subject is not None:
+            return ring.key_for(Kind.SUBJECT, ring.scope(Kind.SUBJECT, self.name, body.subject))
+        return ring.key_for(Kind.APP, ring.scope(Kind.APP, self.name, body.scope_app))
+
+    def _shared(self, body: PreparedBody, subject: RingKey, *, start: int, now_s: int) -> dict[int, Citation]:
+        """Citations of system prompts and tool definitions that the app owns, by their offset in the wire bytes.
+
+        Those that begin before `start` are part of the beginning, which is cited already.
+        """
+        app_scope = self._ring.scope(Kind.APP, self.name, body.scope_app)
+        cited = {}
+        for offset, length in body.shared:
+            if offset < start or length < SHARED_BYTES_MIN:
+                continue
+            value = body.wire[offset : offset + length]
+            citation = self._citations.recall_whole(app_scope, value, now_s=now_s)
+            if citation is None and self._is_common(app_scope, value, subject):
+                citation = self._add_shared(value, app_scope, now_s)
+            if citation is not None:
+                cited[offset] = citation
+        return cited
+
+    def _is_common(self, app_scope: bytes, value: bytes, subject: RingKey) -> bool:
+        digest = self._citations.digest(app_scope, value)
+        subjects = self._subjects.setdefault(digest, set())
+        if subject.kind is Kind.SUBJECT:
+            subjects.add(subject.scope)
+        if len(self._subjects) > SHARED_CANDIDATES_MAX:
+            self._subjects.pop(next(iter(self._subjects)))
+        return len(subjects) >= SHARED_SUBJECTS_MIN
+
+    def _add_shared(self, value: bytes, app_scope: bytes, now_s: int) -> Citation:
+        self._make_room()
+        leaf = self.next_leaf
+        now = self._clock_us()
+        record_id = uuid7(time_us=now, random=self._take_random(10))
+        seed = self._take_random(SEED_BYTES)
+        slots = (span(value), *([NULL] * (len(BODY_SLOTS.names) - 1)))
+        body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}", wire=value)
+        layout = Layout(leb128(len(value) << 1), value)
+        wrapping = self._ring.key_for(Kind.APP, app_scope)
+        member, ciphertext, row = self._seal_body(record_id, body, layout, wrapping=wrapping)
+        source = self.own_source()
+        entry = format_leaf(Leaf(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, v=1, body=member))
+        self._append(entry, source, header_block=b"", ciphertext=ciphertext, row=row)
+        self._citations.remember_whole(app_scope, value, leaf=leaf, now_s=now_s)
+        self._make_room()
+        return Citation(leaf, 0, len(value), now_s)

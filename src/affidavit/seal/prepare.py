@@ -1,0 +1,449 @@
+"""From a record of the write-ahead log to what will be committed: no keys, no order, no I/O.
+
+Promise: whatever the bytes say, a record comes out; what cannot be read is `unparsed`, never lost. Nothing here decides
+where a leaf goes. The header gets only registered names, enumerations, numbers and times; every other string stays in
+the body. Randomness (the seeds of the commitments) is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from affidavit.crypt.commitment import NULL, SEED_BYTES
+from affidavit.event import LLM_REQUEST, LLM_RESPONSE, OutcomeClass
+from affidavit.ledger.cut import WalRecord
+from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
+from affidavit.seal.record_in import AccessIn, RequestIn, ResponseIn
+from affidavit.seal.slots import (
+    BODY_SLOTS,
+    HEADER_SLOTS,
+    HEADER_VERSION,
+    NORMALISER_VERSION,
+    HeaderValues,
+    canonical,
+    header_values_json,
+    pack_header,
+    span,
+)
+from affidavit.wire.dialect import dialect_of
+from affidavit.wire.meaning import read_request, read_response
+from affidavit.wire.values import Dialect, RequestMeaning, ResponseMeaning
+
+HTTP_ERROR: Final = 400
+HTTP_STATUS_MAX: Final = 999
+"""Three digits, says RFC 9112."""
+UNREADABLE: Final = "unreadable"
+"""Type of a whole record whose meta no version of ours wrote: kept as it stands."""
+
+
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer needs to know of its request."""
+
+    call: str
+    log: str
+    received_us: int
+    provider: str
+    dialect: Dialect
+    app: str | None
+    team: str | None
+    model: str | None
+    """As it stands in the header of the request."""
+    subject: str | None
+    """Whose key protects the content: a user's, else a credential's; ``None`` falls to the app."""
+    scope_app: str
+    file: int
+    """Write-ahead file in which the request begins; it stays until the outcome is sealed."""
+
+
+class PreparedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a prepared record, before its bytes are laid out against earlier ones."""
+
+    seed: bytes
+    root: bytes
+    meta: bytes
+    wire: bytes
+    json_wire: bool = False
+    """Whether `wire` parses as JSON, so that its strings may be cited."""
+    shared: tuple[tuple[int, int], ...] = ()
+    """`(offset, length)` of system prompts and tool definitions in `wire`."""
+    subject: str | None = None
+    scope_app: str = ""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was read and committed to; nothing in it depends on a key, or on its place in a log."""
+
+    id: str
+    type: str
+    time_us: int
+    header: bytes
+    """Plaintext of the header block."""
+    header_root: bytes
+    links: dict[str, str] | None = None
+    body: PreparedBody | None = None
+
+
+class _Status(msgspec.Struct):
+    status: Annotated[int, Meta(ge=0, le=HTTP_STATUS_MAX)] | None = None
+
+
+_status = msgspec.json.Decoder(_Status)
+_NO_SLOTS: Final = (NULL,) * len(BODY_SLOTS.names)
+
+
+class Preparing:
+    """Prepares records under one configuration: registered names, the policy in force, randomness."""
+
+    __slots__ = ("_names", "_policy", "_random")
+
+    def __init__(self, *, names: Names, policy: int | None, random: Callable[[int], bytes]) -> None:
+        self._names: Final = names
+        self._policy: Final = policy
+        self._random: Final = random
+
+    def request(self, meta: RequestIn, record: WalRecord, *, unfinished: bool) -> tuple[Prepared, CallContext]:
+        """An intent. `unfinished`: its last frame never came, so nothing was forwarded."""
+        dialect = dialect_of(path=meta.path, content_type=meta.content_type)
+        meaning = read_request(
+            dialect=dialect, content_type=meta.content_type, content_encoding=meta.content_encoding, body=record.data
+        )
+        identity = meta.identity
+        user, source = _user(meta, meaning)
+        app = registered(identity.app, self._names.apps)
+        team = registered(identity.team, self._names.teams)
+        model = registered_model(meaning.model, self._names.models)
+        header = HeaderValues(
+            type=LLM_REQUEST,
+            app=app,
+            team=team,
+            environment=self._names.environment,
+            provider=meta.provider,
+            model=(model, None),
+            outcome=("incomplete", None, None, 0) if unfinished else None,
+            policy=self._policy,
+            counts=(len(record.data), meaning.message_count, meaning.tool_count, 0, 1),
+            capture=("write_ahead", dialect, meaning.normalisation, NORMALISER_VERSION),
+            actor=(None, "asserted"),
+        )
+        identity_json = _identity_json(meta, user=user, source=source)
+        model_json = canonical({"requested": meaning.model}) if meaning.model is not None else NULL
+        http, context = bytes(meta.http), bytes(meta.context)
+        slots = (
+            span(record.data),
+            http,
+            identity_json,
+            context,
+            model_json,
+            span(meaning.params),
+            span(meaning.system),
+            span(meaning.messages),
+            span(meaning.tools),
+            *_NO_SLOTS[9:],
+        )
+        subject = user if source != "none" else None
+        scope_app = identity.app or ""
+        body = self._body(
+            slots,
+            meta=_object(content=_content(meta), context=context, http=http, identity=identity_json, model=model_json),
+            wire=record.data,
+            json_wire=_is_json(meaning),
+            shared=meaning.shared_candidates,
+            subject=subject,
+            scope_app=scope_app,
+        )
+        prepared = self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
+        context_of_call = CallContext(
+            call=meta.id,
+            log=record.log,
+            received_us=meta.time_us,
+            provider=meta.provider,
+            dialect=dialect,
+            app=app,
+            team=team,
+            model=model,
+            subject=subject,
+            scope_app=scope_app,
+            file=record.file,
+        )
+        return prepared, context_of_call
+
+    def response(self, meta: ResponseIn, record: WalRecord, *, context: CallContext, unfinished: bool) -> Prepared:
+        """An outcome. `unfinished`: the capture process died within it; what it had relayed is all that there is."""
+        http = bytes(meta.http)
+        status = _status.decode(http).status if http != NULL else None
+        meaning = read_response(
+            dialect=context.dialect,
+            status=status or 0,
+            content_type=meta.content_type,
+            content_encoding=meta.content_encoding,
+            body=record.data,
+        )
+        time_us = meta.time_us or context.received_us
+        header = self._response_header(
+            meta, meaning, context, status=status, size=len(record.data), time_us=time_us, unfinished=unfinished
+        )
+        usage = meaning.usage
+        model_json, finish_json, error_json = _model_json(meaning), _finish_json(meaning), _error_json(meta, meaning)
+        slots = (
+            span(record.data),
+            http,
+            NULL,
+            NULL,
+            model_json,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            span(meaning.output),
+            span(meaning.reasoning),
+            finish_json,
+            NULL if usage is None else span(usage.raw),
+            b'"provided"' if meaning.logprobs_state == "provided" else b'"not_provided"',
+            error_json,
+        )
+        body = self._body(
+            slots,
+            meta=_object(content=_content(meta), error=error_json, finish=finish_json, http=http, model=model_json),
+            wire=record.data,
+            json_wire=_is_json(meaning),
+            subject=context.subject,
+            scope_app=context.scope_app,
+        )
+        return self._prepared(meta.id, time_us=time_us, header=header, body=body, links={"call": context.call})
+
+    def unknown_outcome(self, context: CallContext, *, record_id: str, time_us: int) -> Prepared:
+        """The outcome of a call whose capture process died before any answer was on record."""
+        header = HeaderValues(
+            type=LLM_RESPONSE,
+            app=context.app,
+            team=context.team,
+            environment=self._names.environment,
+            provider=context.provider,
+            model=(context.model, None),
+            outcome=("unknown_outcome", None, None, 0),
+            policy=self._policy,
+            counts=(0, 0, 0, 0, 1),
+            capture=("write_ahead", context.dialect, "unparsed", NORMALISER_VERSION),
+        )
+        return self._prepared(record_id, time_us=time_us, header=header, links={"call": context.call})
+
+    def access(self, meta: AccessIn, *, kind: str) -> Prepared:
+        """A reading, or a search."""
+        access = canonical(
+            {"leaves": meta.leaves, "log": meta.log, "origin": meta.origin, "query": meta.query, "view": meta.view}
+        )
+        identity = canonical(meta.identity)
+        header = HeaderValues(
+            type=kind,
+            environment=self._names.environment,
+            policy=self._policy,
+            counts=(0, 0, 0, 0, 1),
+            capture=("write_ahead", None, "full", NORMALISER_VERSION),
+            actor=("human", "peer"),
+        )
+        slots = (span(b""), NULL, identity, access, *_NO_SLOTS[4:])
+        body = self._body(slots, meta=_object(context=access, identity=identity), wire=b"", subject=meta.identity.user)
+        return self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
+
+    def source(self, record_id: str, *, kind: str, time_us: int) -> Prepared:
+        """The start or stop of a capture process."""
+        header = HeaderValues(type=kind, capture=("write_ahead", None, None, NORMALISER_VERSION))
+        return self._prepared(record_id, time_us=time_us, header=header)
+
+    def unreadable(self, record: WalRecord, *, record_id: str, time_us: int) -> Prepared:
+        """A whole record whose meta cannot be read: kept, so that nothing is lost and no number is missing."""
+        header = HeaderValues(
+            type=UNREADABLE,
+            counts=(len(record.data), 0, 0, 0, 1),
+            capture=("write_ahead", None, "unparsed", NORMALISER_VERSION),
+        )
+        body = self._body((span(record.data), *_NO_SLOTS[1:]), meta=b"{}", wire=record.data)
+        return self._prepared(record_id, time_us=time_us, header=header, body=body)
+
+    def _response_header(
+        self,
+        meta: ResponseIn,
+        meaning: ResponseMeaning,
+        context: CallContext,
+        *,
+        status: int | None,
+        size: int,
+        time_us: int,
+        unfinished: bool,
+    ) -> HeaderValues:
+        finish = meaning.finish[0] if meaning.finish else None
+        usage = meaning.usage
+        return HeaderValues(
+            type=LLM_RESPONSE,
+            times=_times(meta, time_us),
+            app=context.app,
+            team=context.team,
+            environment=self._names.environment,
+            provider=context.provider,
+            model=(context.model, registered_model(meaning.model_served, self._names.models)),
+            outcome=(
+                _outcome(meta, meaning, status=status, unfinished=unfinished),
+                status,
+                finish if finish is None or finish in FINISH_REASONS else "other",
+                int(meaning.stream),
+            ),
+            policy=self._policy,
+            usage=None
+            if usage is None
+            else (
+                usage.input_uncached,
+                usage.cache_read,
+                usage.cache_write_5m,
+                usage.cache_write_1h,
+                usage.cache_write_other,
+                usage.output_text,
+                usage.reasoning,
+                usage.audio_in,
+                usage.audio_out,
+                usage.image,
+                usage.source,
+            ),
+            counts=(size, 0, 0, meaning.tool_call_count, meta.attempts),
+            capture=("write_ahead", context.dialect, meaning.normalisation, NORMALISER_VERSION),
+        )
+
+    def _body(
+        self,
+        slots: tuple[bytes, ...],
+        *,
+        meta: bytes,
+        wire: bytes,
+        json_wire: bool = False,
+        shared: tuple[tuple[int, int], ...] = (),
+        subject: str | None = None,
+        scope_app: str = "",
+    ) -> PreparedBody:
+        seed = self._random(SEED_BYTES)
+        return PreparedBody(
+            seed=seed,
+            root=BODY_SLOTS.root(seed, slots),
+            meta=meta,
+            wire=wire,
+            json_wire=json_wire,
+            shared=shared,
+            subject=subject,
+            scope_app=scope_app,
+        )
+
+    def _prepared(
+        self,
+        record_id: str,
+        *,
+        time_us: int,
+        header: HeaderValues,
+        body: PreparedBody | None = None,
+        links: dict[str, str] | None = None,
+    ) -> Prepared:
+        seed = self._random(SEED_BYTES)
+        return Prepared(
+            id=record_id,
+            type=header.type,
+            time_us=time_us,
+            header=HEADER_VERSION + seed + pack_header(header),
+            header_root=HEADER_SLOTS.root(seed, header_values_json(header)),
+            links=links,
+            body=body,
+        )
+
+
+def _user(meta: RequestIn, meaning: RequestMeaning) -> tuple[str | None, str]:
+    """Who calls, and how we know: our header, else the body's own member, else the credential."""
+    if meta.identity.user is not None:
+        return meta.identity.user, "header"
+    if meaning.user_hint is not None:
+        return meaning.user_hint, "body"
+    if meta.identity.key is not None:
+        return meta.identity.key, "key"
+    return None, "none"
+
+
+def _identity_json(meta: RequestIn, *, user: str | None, source: str) -> bytes:
+    identity = meta.identity
+    named = {
+        "app": identity.app,
+        "key": identity.key,
+        "session": identity.session,
+        "source": source,
+        "team": identity.team,
+        "user": user,
+    }
+    return canonical({name: value for name, value in named.items() if value is not None})
+
+
+def _outcome(meta: ResponseIn, meaning: ResponseMeaning, *, status: int | None, unfinished: bool) -> OutcomeClass:
+    """A stream of a known dialect that lacks its terminal event is incomplete, however cleanly its connection ended."""
+    if unfinished:
+        return "unknown_outcome" if status is None else "incomplete"
+    outcome = meta.outcome
+    if outcome not in ("ok", "client_gone"):
+        return outcome
+    if meaning.error is not None or (status is not None and status >= HTTP_ERROR):
+        return "error"
+    is_read = meaning.dialect in ("openai.chat", "anthropic.messages") and meaning.normalisation != "unparsed"
+    return "incomplete" if is_read and not meaning.terminal_seen else outcome
+
+
+def _times(meta: ResponseIn, time_us: int) -> tuple[int | None, ...]:
+    times = meta.times
+    if times is None:
+        return (None,)
+    moments = (times.received, times.durable, times.forwarded, times.first_byte, times.last_byte)
+    return tuple([None if moment is None else moment - time_us for moment in moments])
+
+
+def _is_json(meaning: RequestMeaning | ResponseMeaning) -> bool:
+    if meaning.normalisation == "unparsed" or (isinstance(meaning, ResponseMeaning) and meaning.stream):
+        return False
+    return not any(
+        problem.startswith(("encoding", "json", "text_repaired", "duplicate", "empty")) for problem in meaning.problems
+    )
+
+
+def _content(meta: RequestIn | ResponseIn) -> bytes:
+    """Media type and coding of the wire bytes: what is needed to read them again."""
+    return canonical([meta.content_type, meta.content_encoding])
+
+
+def _model_json(meaning: ResponseMeaning) -> bytes:
+    parts = {
+        "fingerprint": meaning.fingerprint,
+        "id": meaning.provider_id,
+        "region": meaning.region,
+        "served": meaning.model_served,
+        "service_tier": meaning.service_tier,
+    }
+    present = {name: value for name, value in parts.items() if value is not None}
+    return canonical(present) if present else NULL
+
+
+def _finish_json(meaning: ResponseMeaning) -> bytes:
+    if not meaning.finish:
+        return NULL
+    finish: dict[str, Any] = {"reasons": meaning.finish}
+    if meaning.stop_sequence is not None:
+        finish["stop_sequence"] = meaning.stop_sequence
+    return canonical(finish)
+
+
+def _error_json(meta: ResponseIn, meaning: ResponseMeaning) -> bytes:
+    error: dict[str, Any] = {}
+    if meta.error is not None:
+        error["capture"] = meta.error
+    if meaning.error is not None:
+        error["provider"] = meaning.error
+    return canonical(error) if error else NULL
+
+
+def _object(**members: bytes) -> bytes:
+    """JSON object of the members that are not null; they are given in the order of their names."""
+    present = [b'"%s":%s' % (name.encode(), value) for name, value in members.items() if value != NULL]
+    return b"{" + b",".join(present) + b"}"

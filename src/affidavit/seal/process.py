@@ -1,0 +1,230 @@
+"""The sealer as a process: it seals what is in the write-ahead log, and answers at its desk between two cuts.
+
+Promise: one thread owns all state; a question waits for the cut under way and no longer. Told to stop, it seals
+everything, closes the epoch and leaves no
+write-ahead file; orphaned, it ends at once, and the next start goes on from what is durable.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, Final
+
+from affidavit.config import LoadedConfig
+from affidavit.crypt.keyring import FileKms, Keyring
+from affidavit.crypt.sealing import SealingKeys
+from affidavit.errors import AffidavitError, SealingError
+from affidavit.ledger.channel import Peer, Reply, Server
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
+from affidavit.ledger.layout import DataLayout
+from affidavit.ledger.lifeline import Lifeline
+from affidavit.ledger.places import Places, read_installation
+from affidavit.ledger.signing import SignerClient
+from affidavit.seal.desk import Desk
+from affidavit.seal.hand import HelpingHand
+from affidavit.seal.names import Names
+from affidavit.seal.prices import priced_models
+from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
+
+SOCKET: Final = "sealer"
+CUT_INTERVAL_S: Final = 0.2
+"""Between two cuts when there is little to do: a call is provable well within a second, and a busy log has few partial
+tiles."""
+EPOCH_S: Final = 600
+"""An epoch closes every ten minutes while there are events, and every hour without."""
+IDLE_EPOCH_S: Final = 3_600
+ANSWER_S_MAX: Final = 50.0
+"""A question that waits longer than this for its turn is refused; nothing was opened."""
+
+Question = tuple[dict[str, Any], "Future[Reply]"]
+
+
+def run(
+    *,
+    places: Places,
+    config: LoadedConfig,
+    lifeline: Lifeline,
+    ready: Callable[[], None],
+    lose: Callable[[Exception], None],
+    disk: Disk,
+) -> None:
+    """Seal until the lifeline says otherwise."""
+    ring, keys, sealer = build(places=places, config=config, disk=disk)
+    sealer.start()
+    _write_vkeys(places, sealer, disk=disk)
+    desk = Desk(sealer=sealer, ring=ring, clock_us=_clock_us)
+    questions: queue.Queue[Question] = queue.Queue()
+
+    def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
+        del peer, parts
+        answer: Future[Reply] = Future()
+        questions.put((body, answer))
+        try:
+            return answer.result(timeout=ANSWER_S_MAX)
+        except TimeoutError as error:
+            message = "the sealer is busy; nothing was opened and nothing is lost. Ask again"
+            raise SealingError(message) from error
+
+    server = Server(places.run, SOCKET, handle=handle, lose=lose)
+    # The doors end with the lifeline by themselves; the loop below decides how much is still sealed after that.
+    doors = Thread(target=server.run, args=(lifeline.fileno(),), name="sealer doors", daemon=True)
+    doors.start()
+    ready()
+    _seal_until_told(
+        sealer=sealer, desk=desk, keys=keys, places=places, questions=questions, lifeline=lifeline, lose=lose
+    )
+    if lifeline.ending() == "stop":
+        sealer.stop()
+
+
+def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring, SealingKeys, Sealer]:
+    """The sealer's objects over the two directories."""
+    ring_directory = places.keys / "ring"
+    disk.mkdir(ring_directory)
+    kms = FileKms.open_or_create(places.keys / "kms.key", random=os.urandom, files=disk)
+    ring = Keyring(path=ring_directory / "keys", kms=kms, files=disk, random=os.urandom, clock_s=_clock_s)
+    keys = SealingKeys(
+        private=places.keys / "sealing",
+        public=places.public / "sealing.json",
+        files=disk,
+        random=os.urandom,
+        clock_s=_clock_s,
+    )
+    client = SignerClient(places)
+    sealer = Sealer(
+        data=DataLayout(places.data),
+        ring=ring,
+        signing=SigningService(create=client.create, sign=client.sign),
+        private_key=keys.private,
+        settings=_settings(places, config),
+        clock_us=_clock_us,
+        random=os.urandom,
+        disk=disk,
+        make_hand=lambda names, policy: HelpingHand(names=names, policy=policy),
+    )
+    return ring, keys, sealer
+
+
+def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
+    installation = read_installation(places.keys)
+    if installation is None:
+        message = "the key directory serves no installation yet; start with `affidavit up`"
+        raise SealingError(message)
+    config = loaded.config
+    names = config.names
+    return SealerSettings(
+        origin_prefix=config.log.origin_prefix or f"{installation.id}.affidavit.internal",
+        projects=tuple(config.projects),
+        names=Names(
+            apps=frozenset(names.apps),
+            teams=frozenset(names.teams),
+            environments=frozenset(names.environments),
+            environment=names.environment,
+            models=frozenset(names.models) | priced_models(),
+        ),
+        config_sha256=loaded.digest,
+    )
+
+
+def _seal_until_told(
+    *,
+    sealer: Sealer,
+    desk: Desk,
+    keys: SealingKeys,
+    places: Places,
+    questions: queue.Queue[Question],
+    lifeline: Lifeline,
+    lose: Callable[[Exception], None],
+) -> None:
+    epoch_began = time.monotonic()
+    epoch_sizes = _sizes(sealer)
+    while lifeline.ending() is None:
+        began = time.monotonic()
+        taken = sealer.step()
+        _answer_waiting(desk, questions, lose)
+        age = time.monotonic() - epoch_began
+        if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):
+            sealer.close_epoch()
+            _rotate_keys(keys, places)
+            epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
+        if not taken:
+            _wait_for_question(desk, questions, lose, until=began + CUT_INTERVAL_S)
+
+
+def _wait_for_question(
+    desk: Desk, questions: queue.Queue[Question], lose: Callable[[Exception], None], *, until: float
+) -> None:
+    try:
+        question = questions.get(timeout=max(until - time.monotonic(), 0.001))
+    except queue.Empty:
+        return
+    _answer(desk, question, lose)
+
+
+def _answer_waiting(desk: Desk, questions: queue.Queue[Question], lose: Callable[[Exception], None]) -> None:
+    while True:
+        try:
+            question = questions.get_nowait()
+        except queue.Empty:
+            return
+        _answer(desk, question, lose)
+
+
+def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -> None:
+    body, answer = question
+    try:
+        answer.set_result(desk.answer(body))
+    except AffidavitError as error:
+        answer.set_exception(error)
+    except Exception as error:
+        # A defect of ours: who asked is told that, and the process ends, so that a fresh one goes on from what is
+        # durable.
+        lose(error)
+        answer.set_exception(
+            SealingError("the sealer failed at this question; nothing was opened. It starts again by itself")
+        )
+        raise
+
+
+def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
+    for name, vkeys in sealer.vkeys.items():
+        path = places.public / f"{name}.vkeys"
+        text = "".join(f"{vkey}\n" for vkey in vkeys).encode()
+        if not path.exists() or path.read_bytes() != text:
+            disk.replace(path, text)
+
+
+def _rotate_keys(keys: SealingKeys, places: Places) -> None:
+    """Once a day a new sealing key; private halves that nothing needs are destroyed."""
+    if keys.is_due():
+        keys.rotate()
+    named, newest = set(), set()
+    for shard in DataLayout(places.data).wal.iterdir():
+        files = sorted(int(path.name) for path in shard.iterdir() if path.name.isdigit())
+        ids = []
+        for file in files:
+            with (shard / file_name(file)).open("rb") as opened:
+                parsed = parse_file_header(opened.read(HEADER_BYTES_MAX * 2))
+            if parsed is not None:
+                ids.append(parsed[0].sealing_key)
+        named.update(ids)
+        newest.update(ids[-1:])
+    keys.destroy_unused(named=frozenset(named), newest=frozenset(newest))
+
+
+def _sizes(sealer: Sealer) -> dict[str, int]:
+    return {name: log.next_leaf for name, log in sealer.logs.items()}
+
+
+def _clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _clock_s() -> int:
+    return int(time.time())

@@ -1,0 +1,130 @@
+"""What the sealer reads of the metas that capture wrote: one decode a record, by type.
+
+Promise: `read_meta` accepts what `affidavit.event` describes, and members that a body takes over stay as they were
+encoded. Whatever it accepts can be sealed: ids are ids, and numbers are those that canonical JSON has.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from affidavit.crypt.commitment import NULL
+from affidavit.errors import FormatError
+from affidavit.event import (
+    ACCESS_READ,
+    ACCESS_SEARCH,
+    LLM_REQUEST,
+    LLM_RESPONSE,
+    SOURCE_START,
+    SOURCE_STOP,
+    CallError,
+    CallTimes,
+    Identity,
+    OutcomeClass,
+    View,
+)
+from affidavit.ledger.cut import WalRecord
+from affidavit.ledger.leaf import NUMBER_MAX
+
+ATTEMPTS_MAX: Final = 1_000_000
+"""No call of ours is tried more often; a larger number is no number of attempts."""
+RecordId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+Moment = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+Index = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+
+
+class RequestIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_REQUEST):
+    """`event.RequestMeta` as the sealer reads it: members that the body takes over stay as they were encoded."""
+
+    id: RecordId
+    time_us: Moment
+    provider: str
+    path: str
+    content_type: str
+    content_encoding: str
+    http: msgspec.Raw
+    identity: Identity
+    context: msgspec.Raw
+
+
+class ResponseIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_RESPONSE):
+    """`event.ResponseStart` and `event.ResponseEnd` in one; the end is missing where the capture process died."""
+
+    id: RecordId
+    call: RecordId
+    http: msgspec.Raw = msgspec.Raw(NULL)
+    content_type: str = ""
+    content_encoding: str = ""
+    time_us: Index = 0
+    outcome: OutcomeClass = "incomplete"
+    times: CallTimes | None = None
+    attempts: Annotated[int, Meta(ge=0, le=ATTEMPTS_MAX)] = 1
+    error: CallError | None = None
+
+
+class AccessIn(msgspec.Struct, kw_only=True):
+    """Members that both kinds of access have."""
+
+    id: RecordId
+    time_us: Moment
+    log: str
+    leaves: tuple[tuple[Index, Index], ...]
+    view: View
+    identity: Identity
+    origin: str
+    query: str | None = None
+
+
+class AccessReadIn(AccessIn, tag_field="type", tag=ACCESS_READ):
+    """`event.AccessMeta` of a reading."""
+
+
+class AccessSearchIn(AccessIn, tag_field="type", tag=ACCESS_SEARCH):
+    """`event.AccessMeta` of a search."""
+
+
+class SourceStartIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_START):
+    """`event.SourceMeta` of a start."""
+
+    id: RecordId
+    time_us: Moment
+
+
+class SourceStopIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_STOP):
+    """`event.SourceMeta` of a stop."""
+
+    id: RecordId
+    time_us: Moment
+
+
+MetaIn = RequestIn | ResponseIn | AccessReadIn | AccessSearchIn | SourceStartIn | SourceStopIn
+
+_meta: msgspec.json.Decoder[MetaIn] = msgspec.json.Decoder(MetaIn)
+
+
+def read_meta(record: WalRecord) -> MetaIn:
+    """What the metas of a record say, all in one.
+
+    Raises:
+        FormatError: They are not what a capture process of ours writes.
+    """
+    try:
+        meta = _meta.decode(record.metas[0] if len(record.metas) == 1 else _merged(record.metas))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = "a write-ahead record has no readable meta"
+        raise FormatError(message) from error
+    if isinstance(meta, ResponseIn) and meta.times is not None:
+        moments = msgspec.structs.astuple(meta.times)
+        if not all(moment is None or 0 < moment <= NUMBER_MAX for moment in moments):
+            message = "a write-ahead record has a time that is none"
+            raise FormatError(message)
+    return meta
+
+
+def _merged(metas: tuple[bytes, ...]) -> bytes:
+    """One JSON object with the members of all metas."""
+    members = [meta[1:-1] for meta in metas if len(meta) > len(b"{}")]
+    return b"{" + b",".join(members) + b"}"

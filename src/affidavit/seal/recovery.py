@@ -1,0 +1,82 @@
+"""What a starting sealer reads back from its logs: what was sealed is told by the leaves, never by a note beside them.
+
+Promise: a record of the write-ahead log that has its leaf is known as sealed; the running epoch's counts are those of
+its leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from affidavit.event import EPOCH_CLOSE, EPOCH_OPEN, GAP, LLM_RESPONSE
+from affidavit.ledger.leaf import Leaf, Source, parse_leaf
+from affidavit.ledger.reader import LogReader
+from affidavit.seal.log import SEALER_ID
+
+CLOCK_MARGIN_US: Final = 2 * 3600 * 1_000_000
+"""Leaves this much older than the oldest write-ahead file may still be of its records, if the clock was stepped back.
+"""
+
+
+class Recovered(msgspec.Struct, kw_only=True):
+    """What one log says of its own end."""
+
+    sealed: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    """Highest sealed sequence number by (source, boot), for every source that can still have write-ahead files."""
+    closed_calls: set[str] = msgspec.field(default_factory=set)
+    """Calls whose outcome the sealer itself has recorded."""
+    own_records: set[str] = msgspec.field(default_factory=set)
+    """Ids of capture records that the sealer closed, and the digests of their frames."""
+    gaps: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    """Sources that have a gap leaf."""
+    epoch: int = 0
+    """Number of the newest epoch that was opened."""
+    epoch_is_open: bool = False
+    previous_close: int | None = None
+    """Leaf of the newest `epoch.close`."""
+    epoch_sources: list[Source] = msgspec.field(default_factory=list)
+    """Sources of the leaves of the running epoch, in leaf order."""
+
+
+def recover(reader: LogReader, *, size: int, oldest_wal_us: int | None) -> Recovered:
+    """Read a log backwards: to its epoch's beginning, and to where no leaf can be of a record still to be sealed."""
+    found = Recovered()
+    epoch_done = False
+    for index in range(size - 1, -1, -1):
+        leaf = parse_leaf(reader.entry(index, size=size))
+        if not epoch_done:
+            epoch_done = _note_epoch(found, leaf, index)
+        _note_record(found, leaf)
+        if epoch_done and (oldest_wal_us is None or leaf.time_us < oldest_wal_us - CLOCK_MARGIN_US):
+            break
+    found.epoch_sources.reverse()
+    return found
+
+
+def _note_epoch(found: Recovered, leaf: Leaf, index: int) -> bool:
+    data = leaf.data or {}
+    if leaf.type == EPOCH_CLOSE:
+        found.previous_close = index
+        found.epoch = max(found.epoch, data["epoch"])
+        return True
+    found.epoch_sources.append(leaf.src)
+    if leaf.type == EPOCH_OPEN:
+        found.epoch, found.epoch_is_open, found.previous_close = data["epoch"], True, data["previous"]
+        return True
+    return False
+
+
+def _note_record(found: Recovered, leaf: Leaf) -> None:
+    source = (leaf.src.id, leaf.src.boot)
+    if leaf.src.id != SEALER_ID:
+        found.sealed.setdefault(source, leaf.src.seq)
+        return
+    if leaf.type == GAP and leaf.data is not None:
+        found.gaps.add((leaf.data["id"], leaf.data["boot"]))
+    elif leaf.type == LLM_RESPONSE and leaf.call is not None:
+        found.closed_calls.add(leaf.call)
+    found.own_records.add(leaf.id)
+    if leaf.src.digest is not None:
+        found.own_records.add(leaf.src.digest)

@@ -1,0 +1,111 @@
+"""The slot lists of version 1 and the values that go into them. Formats: docs/formats.md, sections 3.1, 4 and 5."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from affidavit.crypt.commitment import NULL, SlotList
+from affidavit.text import b64u
+
+HEADER_VERSION: Final = b"\x01"
+BODY_VERSION: Final = b"\x01"
+NORMALISER_VERSION: Final = 1
+UNREGISTERED: Final = "unregistered"
+
+HEADER_SLOTS: Final = SlotList(
+    (
+        "type",
+        "times",
+        "app",
+        "team",
+        "environment",
+        "provider",
+        "model",
+        "prompt",
+        "data_class",
+        "outcome",
+        "policy",
+        "usage",
+        "cost",
+        "counts",
+        "capture",
+        "actor",
+    )
+)
+BODY_SLOTS: Final = SlotList(
+    (
+        "wire",
+        "http",
+        "identity",
+        "context",
+        "model",
+        "params",
+        "system",
+        "messages",
+        "tools",
+        "output",
+        "reasoning",
+        "finish",
+        "usage_raw",
+        "logprobs",
+        "error",
+    )
+)
+
+_json = msgspec.json.Encoder(order="sorted")
+_pack = msgspec.msgpack.Encoder()
+
+
+class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Values of the header slots, in the order of `HEADER_SLOTS`; encoded as a MessagePack array."""
+
+    type: str
+    times: tuple[int | None, ...] = (0,)
+    app: str | None = None
+    team: str | None = None
+    environment: str | None = None
+    provider: str | None = None
+    model: tuple[str | None, str | None] = (None, None)
+    prompt: str | None = None
+    data_class: str | None = None
+    outcome: tuple[str, int | None, str | None, int] | None = None
+    policy: int | None = None
+    usage: tuple[int | str | None, ...] | None = None
+    cost: None = None
+    counts: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    capture: tuple[str, str | None, str | None, int] | None = None
+    actor: tuple[str | None, str | None] | None = None
+
+
+def header_values_json(values: HeaderValues) -> list[bytes]:
+    """Canonical JSON of each header slot."""
+    encode = _json.encode
+    return [NULL if (value := getattr(values, name)) is None else encode(value) for name in HEADER_SLOTS.names]
+
+
+def pack_header(values: HeaderValues) -> bytes:
+    """The MessagePack array that the header block holds."""
+    return _pack.encode(values)
+
+
+_header_decoder = msgspec.msgpack.Decoder(HeaderValues)
+
+
+def unpack_header(data: bytes) -> HeaderValues:
+    """The reverse of `pack_header`."""
+    return _header_decoder.decode(data)
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Canonical JSON of a value that has only strings, integers, booleans, null, arrays and objects."""
+    return _json.encode(value)
+
+
+def span(data: bytes | None) -> bytes:
+    """Slot value that stands for bytes: their number and their digest."""
+    if data is None:
+        return NULL
+    return b'{"bytes":%d,"sha256":"%s"}' % (len(data), b64u(sha256(data).digest()).encode("ascii"))
