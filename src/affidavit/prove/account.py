@@ -1,0 +1,268 @@
+"""What the leaves of one log say of the log itself, held against what was counted.
+
+Promise: leaves are heard in their order, each once; what they say is compared with what was counted. An entry that
+cannot be read silences the verdicts that depend on counting (`NOT ASSESSED`), since a hole of our own making is no
+evidence. Formats: docs/formats.md, sections 3, 6 and 7.
+
+Memory: nine bytes a leaf (half of its id, and whether it has a body), and a little for each source.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final
+
+from affidavit.errors import FormatError
+from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, PROJECT_CREATE, SYSTEM_LOG
+from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.prove.leaves import (
+    NUMBER_MAX,
+    SPEAKING,
+    ConfigChange,
+    EpochClose,
+    EpochOpen,
+    Facts,
+    Gap,
+    Leaf,
+    ProjectCreate,
+    RosterRow,
+    SheetStatement,
+    SystemEpochClose,
+    parse_facts,
+    uuid_bytes,
+)
+from affidavit.prove.report import LogFindings
+
+CLOCK_STEP_US: Final = 10_000_000
+"""A source's clock may fall back this far unremarked: small corrections are daily business."""
+IDS_AT_ONCE: Final = 1 << 20
+"""Ids compared in one set: about 60 MB."""
+
+Source = tuple[str, str]
+"""Id and boot."""
+
+
+class _Count:
+    """State of one source: the next number, the time of its last leaf, and where its running epoch began."""
+
+    __slots__ = ("epoch", "first", "next", "time_us")
+
+    def __init__(self, *, time_us: int) -> None:
+        self.next = 1
+        self.time_us = time_us
+        self.first = 0
+        self.epoch = -1
+
+
+class Account:
+    """Everything that one log says of itself. Owner: the examination of that log."""
+
+    def __init__(self, findings: LogFindings) -> None:
+        self.log: Final = findings.log or ""
+        self.has_body = bytearray()
+        """For each leaf: 0 no body, 1 a body, 2 could not be read."""
+        self.sheets: Final[dict[int, SheetStatement]] = {}
+        """By segment: the newest statement of the highest version."""
+        self.projects: Final[dict[str, ProjectCreate]] = {}
+        self.config: ConfigChange | None = None
+        self.roster: tuple[RosterRow, ...] = ()
+        """The newest."""
+        self.ever_on_roster: Final[set[str]] = set()
+        self.unreadable = 0
+        """Entries that are not leaves, or could not be read."""
+        self._findings: Final = findings
+        self._sources: Final[dict[Source, _Count]] = {}
+        self._ids: Final = array("Q")
+        self._missing: Final[list[tuple[Source, int, int]]] = []
+        self._gaps: Final[dict[Source, list[tuple[int, int]]]] = {}
+        self._epoch = 0
+        self._epoch_is_open = False
+        self._epoch_serial = 0  # counts openings and closings, so that a source's range is of one epoch only
+        self._closed_at: int | None = None
+        self._first_type = ""
+        self._ends_clean = False
+
+    def hear(self, first: int, leaves: list[Leaf]) -> None:
+        """Take in neighbouring leaves, the first of which has index `first`."""
+        self.has_body += bytes([leaf.body is not None for leaf in leaves])
+        self._ids.frombytes(uuid_bytes([leaf.id for leaf in leaves]))
+        sources, findings = self._sources, self._findings
+        for index, leaf in enumerate(leaves, first):
+            source, time_us = leaf.src, leaf.time_us
+            key = (source.id, source.boot)
+            count = sources.get(key)
+            if count is None:
+                count = sources[key] = _Count(time_us=time_us)
+            if count.epoch != self._epoch_serial:
+                count.epoch, count.first = self._epoch_serial, source.seq
+            if source.seq == count.next:
+                count.next += 1
+            else:
+                self._out_of_order(index, key, count, source.seq)
+            if time_us < count.time_us - CLOCK_STEP_US:
+                back_s = (count.time_us - time_us) / 1e6
+                what = f"entry {index}: the clock of {_shown(key)} fell back by {back_s:.1f} s"
+                findings.warn("CLOCK-STEP", what, axis="time")
+            count.time_us = time_us
+            if leaf.type in SPEAKING:
+                self._hear_speaking(index, leaf, key)
+        if leaves:
+            self._ends_clean = self._ends_clean and leaves[-1].type == EPOCH_CLOSE
+            if first == 0:
+                self._first_type = leaves[0].type
+
+    def miss(self, count: int) -> None:
+        """Take note of entries that cannot be read as leaves."""
+        self.unreadable += count
+        self.has_body += b"\2" * count
+
+    def conclude(self) -> None:
+        """What can be said only after the last leaf."""
+        if self.unreadable:
+            what = f"{self.unreadable} entries could not be read, so that numbers and epochs cannot be counted"
+            self._findings.not_assessed("UNREADABLE", what, axis="completeness")
+        else:
+            self._conclude_sequences()
+        if not self._ends_clean:
+            what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
+            self._findings.warn("OPEN-EPOCH", what, axis="completeness")
+
+    def doubled_ids(self) -> set[int]:
+        """Second halves of ids that more than one leaf has; compared in parts of bounded size.
+
+        62 bits of a half are random: two leaves that share one by chance are not to be expected before 2^31 leaves, so
+        the caller looks again.
+        """
+        halves = self._ids[1::2]
+        parts = len(halves) // IDS_AT_ONCE + 1
+        doubled: set[int] = set()
+        for part in range(parts):
+            chosen = halves if parts == 1 else [half for half in halves if half % parts == part]
+            distinct = set(chosen)
+            if len(distinct) != len(chosen):
+                ordered = sorted(chosen)
+                doubled.update(a for a, b in pairwise(ordered) if a == b)
+        return doubled
+
+    # --- numbers -------------------------------------------------------------------------------------------------
+
+    def _out_of_order(self, index: int, key: Source, count: _Count, seq: int) -> None:
+        if seq > count.next:
+            self._missing.append((key, count.next, seq - 1))
+            count.next = seq + 1
+        elif not self.unreadable:
+            what = f"entry {index}: {_shown(key)} gives number {seq} again, or after a later one"
+            self._findings.fail("SEQUENCE-REPEAT", what, axis="completeness")
+
+    def _conclude_sequences(self) -> None:
+        for source, first, last in self._missing:
+            for a, b in _uncovered(first, last, self._gaps.get(source, ())):
+                what = f"numbers {a} to {b} of {_shown(source)} are missing, and no gap leaf names them"
+                self._findings.fail("SEQUENCE-GAP", what, axis="completeness")
+        expected = PROJECT_CREATE if self.log == SYSTEM_LOG else EPOCH_OPEN
+        if self.has_body and self._first_type != expected:
+            self._disorder(0, f"the first leaf is not {expected}")
+
+    # --- leaves that speak of the log ----------------------------------------------------------------------------
+
+    def _hear_speaking(self, index: int, leaf: Leaf, key: Source) -> None:
+        try:
+            facts = parse_facts(leaf, log=self.log)
+        except FormatError as error:
+            self._findings.fail("LEAF", f"entry {index}: {error}")
+            self.unreadable += 1
+            return
+        if facts is not None and leaf.type != CONTENT_SHARED:
+            self._hear_facts(index, facts, key, leaf.src.seq)
+
+    def _hear_facts(self, index: int, facts: Facts, key: Source, seq: int) -> None:
+        if isinstance(facts, EpochOpen):
+            self._open(index, facts, key, seq)
+        elif isinstance(facts, EpochClose):
+            self._close(index, facts)
+        elif isinstance(facts, SheetStatement):
+            self._state_sheet(index, facts)
+        elif isinstance(facts, Gap):
+            source = (facts.id, facts.boot)
+            self._gaps.setdefault(source, []).append((facts.first, facts.last or NUMBER_MAX))
+            until = f"to {facts.last}" if facts.last else "and an unknown number after it"
+            what = f"entry {index}: number {facts.first} {until} of {_shown(source)} were lost ({facts.reason})"
+            self._findings.warn("GAP", what, axis="completeness")
+        elif isinstance(facts, ProjectCreate):
+            self._create(index, facts)
+        elif isinstance(facts, ConfigChange):
+            self.config = facts
+
+    def _open(self, index: int, facts: EpochOpen, key: Source, seq: int) -> None:
+        if facts.epoch != self._epoch + 1 or facts.previous != self._closed_at:
+            self._disorder(index, "opens an epoch that does not follow the one before")
+        self._epoch, self._epoch_is_open = facts.epoch, True
+        self._epoch_serial += 1
+        count = self._sources[key]  # the opening leaf is the first of its own epoch
+        count.epoch, count.first = self._epoch_serial, seq
+
+    def _close(self, index: int, facts: EpochClose) -> None:
+        if not self._epoch_is_open or facts.epoch != self._epoch:
+            self._disorder(index, "closes an epoch that is not open")
+        stated = [(source.id, source.boot, source.first, source.last) for source in facts.sources]
+        serial = self._epoch_serial
+        counted = sorted(
+            (*key, count.first, count.next - 1) for key, count in self._sources.items() if count.epoch == serial
+        )
+        if stated != counted and not self.unreadable:
+            what = f"entry {index}: epoch {facts.epoch} states other sources or numbers than its leaves have"
+            self._findings.fail("EPOCH-COUNT", what, axis="completeness")
+        if SEGMENT_LEAVES * facts.sheet.segment + facts.sheet.rows != index:
+            what = f"entry {index}: speaks of other rows of the key sheet than those before its own"
+            self._findings.fail("SHEET-STATEMENT", what, axis="erasure")
+        self._state_sheet(index, facts.sheet)
+        if isinstance(facts, SystemEpochClose):
+            self._take_roster(index, facts.roster)
+        self._epoch_is_open, self._closed_at, self._ends_clean = False, index, facts.clean == 1
+        self._epoch_serial += 1
+
+    def _take_roster(self, index: int, roster: tuple[RosterRow, ...]) -> None:
+        names = [row.project for row in roster]
+        if names != sorted(set(names)):
+            self._disorder(index, "its roster is not sorted")
+        self.roster = roster
+        self.ever_on_roster.update(names)
+
+    def _state_sheet(self, index: int, sheet: SheetStatement) -> None:
+        if SEGMENT_LEAVES * sheet.segment + sheet.rows > index:
+            what = f"entry {index}: speaks of rows of the key sheet that come after it"
+            self._findings.fail("SHEET-STATEMENT", what, axis="erasure")
+            return
+        known = self.sheets.get(sheet.segment)
+        if known is None or sheet.version >= known.version:
+            self.sheets[sheet.segment] = sheet
+
+    def _create(self, index: int, facts: ProjectCreate) -> None:
+        origins = {project.origin for project in self.projects.values()}
+        if facts.project in self.projects or facts.origin in origins:
+            what = f"entry {index}: a log of this name or origin was created before; the first stands"
+            self._findings.fail("PROJECT-TWICE", what)
+        else:
+            self.projects[facts.project] = facts
+
+    def _disorder(self, index: int, what: str) -> None:
+        if not self.unreadable:
+            self._findings.fail("EPOCH-ORDER", f"entry {index}: {what}", axis="completeness")
+
+
+def _shown(source: Source) -> str:
+    return f"{source[0]}.{source[1]}"
+
+
+def _uncovered(first: int, last: int, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of `first` to `last` that none of the ranges names."""
+    for begin, end in sorted(ranges):
+        if begin > last:
+            break
+        if begin > first:
+            yield first, begin - 1
+        first = max(first, end + 1)
+    if first <= last:
+        yield first, last

@@ -1,0 +1,331 @@
+"""Leaves as a verifier reads them: 256 at a time, every member known, every value in its one spelling.
+
+Promise: what `Leaves` holds was decoded, encoded again and compared with the bytes that the tree hashes, and every
+value lies in its range. A bundle is judged as a whole, since one call for 256 leaves costs a third of 256 calls; if it
+does not pass, each leaf is judged alone and named.
+
+Why lines: a canonical leaf holds no newline, so that a list of leaves, written one a line, has one reading only. Joined
+with commas, entries that are no leaves at all could add up to something that is. Formats: docs/formats.md, sections 3
+and 7.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from affidavit.errors import FormatError
+from affidavit.event import (
+    CONFIG_CHANGE,
+    CONTENT_SHARED,
+    EPOCH_CLOSE,
+    EPOCH_OPEN,
+    GAP,
+    KEY_SHEET,
+    PROJECT_CREATE,
+    SYSTEM_LOG,
+)
+from affidavit.ledger.layout import SEGMENT_LEAVES
+
+NUMBER_MAX: Final = 2**53 - 1
+"""The largest integer on which all JSON readers agree."""
+DIGEST_CHARACTERS: Final = 43
+"""32 bytes in base64url without padding."""
+UUID_CHARACTERS: Final = 36
+
+Digest = Annotated[str, Meta(min_length=DIGEST_CHARACTERS, max_length=DIGEST_CHARACTERS)]
+Boot = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8}\Z")]
+SourceId = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
+Project = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
+Count = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """`src` of a leaf. Ids and boots recur in all leaves of a source: their form is checked once a bundle."""
+
+    id: str
+    boot: str
+    seq: Number
+    digest: Digest | None = None
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """`header` of a leaf."""
+
+    root: Digest
+    sha256: Digest
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """`body` of a leaf."""
+
+    root: Digest
+    sha256: Digest
+    bucket: Annotated[int, Meta(ge=0, le=64)]
+
+
+class Links(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """`links` of a leaf; at least one of them."""
+
+    call: str | None = None
+    of: str | None = None
+
+
+class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One leaf. Members that no range can describe are checked by `_check_values`."""
+
+    id: str
+    src: Source
+    time_us: Number
+    type: str
+    v: Literal[1]
+    header: Header | None = None
+    body: Body | None = None
+    links: Links | None = None
+    data: dict[str, Any] | None = None
+
+
+class ProjectCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A log comes into being, with its keys."""
+
+    project: Project
+    origin: str
+    vkeys: tuple[str, str]
+
+
+class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The configuration in force from here on."""
+
+    sha256: Digest | None
+
+
+class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An epoch begins."""
+
+    epoch: Number
+    previous: Count | None
+
+
+class SourceRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Numbers of one source in an epoch."""
+
+    id: SourceId
+    boot: Boot
+    first: Number
+    last: Number
+
+
+class SheetStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the log says of the first rows of a key sheet."""
+
+    segment: Count
+    version: Number
+    rows: Annotated[int, Meta(ge=0, le=SEGMENT_LEAVES)]
+    sha256: Digest
+
+
+class RosterRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One project log, as the system log saw it."""
+
+    project: Project
+    origin: str
+    size: Count
+    root: Digest
+
+
+class EpochClose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An epoch ends."""
+
+    epoch: Number
+    sources: tuple[SourceRange, ...]
+    sheet: SheetStatement
+    open_calls: Count
+    clean: Literal[0, 1]
+
+
+class SystemEpochClose(EpochClose, frozen=True, forbid_unknown_fields=True):
+    """An epoch of the system log ends, and it names all project logs."""
+
+    roster: tuple[RosterRow, ...]
+
+
+class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Numbers of a source that are lost, and why."""
+
+    id: SourceId
+    boot: Boot
+    first: Number
+    last: Number | None
+    reason: Literal["wal_damage", "mark"]
+    count: Count | None
+
+
+Facts = ProjectCreate | ConfigChange | EpochOpen | EpochClose | SheetStatement | Gap
+
+_FACTS: Final[dict[str, type[Facts]]] = {
+    PROJECT_CREATE: ProjectCreate,
+    CONFIG_CHANGE: ConfigChange,
+    EPOCH_OPEN: EpochOpen,
+    EPOCH_CLOSE: EpochClose,
+    KEY_SHEET: SheetStatement,
+    GAP: Gap,
+}
+_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE))
+SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
+"""Types that speak of the log itself; what members they may have depends on the type."""
+
+_decoder = msgspec.json.Decoder(Leaf)
+_encoder = msgspec.json.Encoder(order="sorted")
+_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_SOURCE_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_BOOT: Final = re.compile(r"[A-Za-z0-9_-]{8}")
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_DASHES: Final = (8, 13, 18, 23)
+_VERSION_AT: Final = 14
+_VARIANT_AT: Final = 19
+_UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def parse_leaves(entries: list[bytes]) -> list[Leaf]:
+    """All entries of a bundle as leaves.
+
+    Raises:
+        FormatError: At least one is not a leaf in its canonical form; `parse_leaf` tells which.
+    """
+    lines = b"\n".join(entries) + b"\n"
+    try:
+        leaves = _decoder.decode_lines(lines)
+    except _UNDECODABLE as error:
+        raise FormatError("an entry is not a leaf") from error
+    if len(leaves) != len(entries) or _encoder.encode_lines(leaves) != lines or not lines.isascii():
+        raise FormatError("a leaf is not in its canonical form")
+    _check_values(leaves)
+    return leaves
+
+
+def parse_leaf(entry: bytes) -> Leaf:
+    """One entry as a leaf; the error says what is wrong with it.
+
+    Raises:
+        FormatError: Not a leaf in its canonical form.
+    """
+    try:
+        leaf = _decoder.decode(entry)
+    except _UNDECODABLE as error:
+        raise FormatError("not a leaf: no JSON, or a member or value that the format does not know") from error
+    if _encoder.encode(leaf) != entry or not entry.isascii():
+        raise FormatError("not in its canonical form")
+    _check_values([leaf])
+    return leaf
+
+
+def parse_facts(leaf: Leaf, *, log: str) -> Facts | None:
+    """What a leaf of a speaking type says, or ``None`` where it says nothing in public.
+
+    Raises:
+        FormatError: Type, `data`, `header` and `body` do not go together, or the type does not belong into this log.
+    """
+    kind = leaf.type
+    if kind == CONTENT_SHARED:
+        if leaf.data is not None or leaf.header is not None or leaf.body is None:
+            raise FormatError(f"{kind} has a body, and neither header nor data")
+        return None
+    if kind in _SYSTEM_ONLY and log != SYSTEM_LOG:
+        raise FormatError(f"{kind} belongs into the system log")
+    if leaf.data is None or leaf.header is not None or leaf.body is not None:
+        raise FormatError(f"{kind} has data, and neither header nor body")
+    shape = SystemEpochClose if kind == EPOCH_CLOSE and log == SYSTEM_LOG else _FACTS[kind]
+    try:
+        facts: Facts = msgspec.convert(leaf.data, shape)
+    except msgspec.ValidationError as error:
+        raise FormatError(f"the data of {kind} is not what the format says") from error
+    check_digests(_digests_in(facts))
+    return facts
+
+
+def _digests_in(facts: Facts) -> list[str]:
+    if isinstance(facts, SystemEpochClose):
+        return [facts.sheet.sha256, *(row.root for row in facts.roster)]
+    if isinstance(facts, EpochClose):
+        return [facts.sheet.sha256]
+    if isinstance(facts, SheetStatement):
+        return [facts.sha256]
+    return [facts.sha256] if isinstance(facts, ConfigChange) and facts.sha256 else []
+
+
+def _check_values(leaves: list[Leaf]) -> None:
+    uuid_bytes([leaf.id for leaf in leaves])
+    links = [leaf.links for leaf in leaves if leaf.links is not None]
+    if links:
+        uuid_bytes([link.call for link in links if link.call is not None])
+        uuid_bytes([link.of for link in links if link.of is not None])
+        if any(link.call is None and link.of is None for link in links):
+            raise FormatError("links without a link")
+    roots = [leaf.header.root for leaf in leaves if leaf.header is not None]
+    roots += [leaf.header.sha256 for leaf in leaves if leaf.header is not None]
+    for body in [leaf.body for leaf in leaves if leaf.body is not None]:
+        roots += (body.root, body.sha256)
+    roots += [leaf.src.digest for leaf in leaves if leaf.src.digest is not None]
+    check_digests(roots)
+    for leaf in leaves:
+        if leaf.data is not None and leaf.type not in SPEAKING:
+            raise FormatError("a leaf of this type has no public data")
+    _check_words({leaf.type for leaf in leaves}, _TYPE)
+    _check_words({leaf.src.id for leaf in leaves}, _SOURCE_ID)
+    _check_words({leaf.src.boot for leaf in leaves}, _BOOT)
+
+
+def _check_words(words: set[str], form: re.Pattern[str]) -> None:
+    if not all(form.fullmatch(word) for word in words):
+        raise FormatError("a type, or the name of a source or of its boot, that is none")
+
+
+def uuid_bytes(texts: list[str]) -> bytes:
+    """UUIDs of version 7 as bytes, one after the other: all at once, by the columns of their characters.
+
+    Raises:
+        FormatError: One of them is none, or not in its lower-case form.
+    """
+    if not texts:
+        return b""
+    rows = "\n".join(texts) + "\n"
+    width, count = UUID_CHARACTERS + 1, len(texts)
+    # A newline anywhere but in the last column would be no hex digit, so that every text has the one length.
+    columns_fit = (
+        len(rows) == width * count
+        and rows[UUID_CHARACTERS::width] == "\n" * count
+        and all(rows[dash::width] == "-" * count for dash in _DASHES)
+        and rows[_VERSION_AT::width] == "7" * count
+        and not rows[_VARIANT_AT::width].strip("89ab")
+    )
+    digits = rows.replace("\n", "").replace("-", "")
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        data = b""
+    if not columns_fit or data.hex() != digits:
+        raise FormatError("an id is not a UUID of version 7 in its lower-case form")
+    return data
+
+
+def check_digests(texts: list[str]) -> None:
+    """Refuse a base64url text of 43 characters that is not the one spelling of 32 bytes.
+
+    With an `A` (six zero bits) behind each, every text is a whole number of bytes, the last of which shows the unused
+    bits.
+    """
+    joined = "A".join(texts) + "A" if texts else ""
+    if "+" in joined or "/" in joined:
+        raise FormatError("a digest is not base64url")
+    try:
+        data = a2b_base64(joined.replace("-", "+").replace("_", "/"), strict_mode=True)
+    except (Base64Error, ValueError) as error:
+        raise FormatError("a digest is not base64url") from error
+    if data[32::33].strip(b"\0"):
+        raise FormatError("a digest is base64url that is not canonical")

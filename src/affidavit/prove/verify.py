@@ -1,0 +1,227 @@
+"""Verification of a whole data directory: six verdicts on each log, and what they rest on.
+
+Promise: any byte changed in any file that is not disposable is a finding; an untouched ledger has none but those that
+say what nobody could know (`UNANCHORED`, `NO-TIMESTAMP`) or that it is still at work (`PENDING`, `OPEN-EPOCH`,
+`SHEET-UNCOVERED`). It only reads, needs no content key and no service, and may run beside one: what is judged is the
+head that each log had when its turn came.
+
+The verifier keys of the system log come from the caller, never from the directory; those of project logs from the
+system log, so it goes first. Required order: files listed → FORMAT, stages, write-ahead log → system log → project logs
+→ roster and configuration → pins.
+
+A second implementation, verifier/affidavit_verify.py, shares no code with this one; tests hold their verdicts against
+each other. Formats: docs/formats.md, section 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from affidavit.errors import AffidavitError, LayoutError
+from affidavit.event import SYSTEM_LOG
+from affidavit.ledger.layout import FORMAT_LINE
+from affidavit.prove.account import Account
+from affidavit.prove.files import Files, UnusableFileError
+from affidavit.prove.log import Examined, LogExamination
+from affidavit.prove.pending import Staged, check_stages, check_write_ahead
+from affidavit.prove.pins import Pin, check_pins, read_pins
+from affidavit.prove.report import AXES, Findings, LogReport, Report
+from affidavit.text import b64u
+from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
+from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
+
+CONFIG_NAME: Final = "affidavit.toml"
+CONFIG_BYTES_MAX: Final = 16 << 20
+"""Far above any configuration; a longer file is none that was recorded."""
+FORMAT_BYTES_MAX: Final = 64
+
+Progress = Callable[[str, int, int], None]
+"""`(log, leaves read, its leaves)`."""
+
+
+def verify_directory(
+    data: Path,
+    *,
+    vkeys: bytes | None,
+    pins: Sequence[bytes] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Verify the ledger at `data`.
+
+    `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
+    heads kept elsewhere, of any log.
+
+    Raises:
+        LayoutError: There is no directory at `data`.
+        FormatError: `vkeys` is no vkeys file.
+    """
+    if not data.is_dir():
+        raise LayoutError(
+            f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
+        )
+    keys = parse_vkeys_file(vkeys) if vkeys is not None else None
+    return _Verification(data, vkeys=keys, progress=progress).run(pins)
+
+
+def _nobody_watches(_done: int, _total: int) -> None:
+    """Progress that is told to nobody."""
+
+
+class _Verification:
+    """One run over one directory."""
+
+    def __init__(self, data: Path, *, vkeys: LogVkeys | None, progress: Progress | None) -> None:
+        self._files: Final = Files(data)
+        self._vkeys: Final = vkeys
+        self._findings: Final = Findings()
+        self._logs: Final[dict[str, Examined]] = {}
+        self._staged: Staged = {}
+        self._progress: Final = progress
+
+    def run(self, pins: Sequence[bytes]) -> Report:
+        findings = self._findings.for_log(None)
+        names = self._files.list(self._findings)
+        self._check_format()
+        self._staged = check_stages(self._files, names[""], findings)
+        check_write_ahead(self._files, names[""], findings)
+        for shard in sorted({name.rpartition("/")[0] for name in names[""] if name.startswith("damaged/")}):
+            what = f"{shard}: a write-ahead shard that was damaged once durable, kept as evidence; it was not read"
+            findings.warn("DAMAGED-WAL", what)
+        known = read_pins(pins, self._findings)
+        self._examine(SYSTEM_LOG, names.pop(SYSTEM_LOG, set()), self._vkeys, known)
+        for log in sorted(name for name in names if name):
+            self._examine(log, names[log], self._project_vkeys(log), known)
+        self._check_own_creation()
+        self._check_roster()
+        self._check_configuration(names[""])
+        check_pins(known, logs=list(self._logs.values()), vkeys_of=self._vkeys_of, findings=self._findings)
+        self._files.check_leftovers(self._findings)
+        return self._report()
+
+    @property
+    def _system(self) -> Account:
+        return self._logs[SYSTEM_LOG].account
+
+    def _check_format(self) -> None:
+        findings = self._findings.for_log(None)
+        try:
+            if self._files.read("FORMAT", bytes_max=FORMAT_BYTES_MAX) != FORMAT_LINE:
+                findings.fail("FORMAT", "FORMAT: not the format that this version knows")
+        except UnusableFileError as error:
+            findings.fail(error.code, str(error))
+
+    def _examine(self, log: str, names: set[str], vkeys: LogVkeys | None, pins: list[Pin]) -> None:
+        findings = self._findings.for_log(log)
+        if vkeys is None:
+            what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
+            findings.not_assessed("NO-VKEY", what, axis="integrity")
+        findings.not_assessed("NO-TIMESTAMP", "there is no timestamp or cosignature of anybody else", axis="time")
+        sizes = {pin.states.size for pin in pins}
+        if log != SYSTEM_LOG:
+            sizes.update(row.size for row in self._system.roster if row.project == log)
+        progress = self._progress
+        examination = LogExamination(
+            self._files,
+            names=names,
+            vkeys=vkeys,
+            staged=self._staged.get(log, []),
+            findings=findings,
+            progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
+        )
+        self._logs[log] = examination.run(sizes)
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    def _vkeys_of(self, log: str) -> LogVkeys | None:
+        if log == SYSTEM_LOG:
+            return self._vkeys
+        created = self._system.projects.get(log)
+        if self._vkeys is None or created is None:
+            return None
+        try:
+            vkeys = log_vkeys(parse_vkey(text) for text in created.vkeys)
+        except AffidavitError:
+            return None
+        return vkeys if vkeys.origin == created.origin and vkeys.origin.endswith(f"/{log}") else None
+
+    def _project_vkeys(self, log: str) -> LogVkeys | None:
+        """Keys of a project's log, which are worth as much as the signature under the system log."""
+        vkeys = self._vkeys_of(log)
+        if log not in self._system.projects:
+            what = f"logs/{log}: no project.create in the system log names it"
+            self._findings.for_log(log).fail("UNKNOWN-LOG", what)
+        elif vkeys is None and self._vkeys is not None:
+            what = "its project.create gives no two verifier keys under its origin"
+            self._findings.for_log(log).fail("VKEY", what)
+        return vkeys
+
+    def _check_own_creation(self) -> None:
+        """The system log's first leaf names its own keys: they must be those that it is verified with."""
+        if self._vkeys is None or self._system.unreadable:
+            return
+        own = self._system.projects.get(SYSTEM_LOG)
+        keys = (format_vkey(self._vkeys.ed25519), format_vkey(self._vkeys.mldsa44))
+        if own is None or (own.origin, own.vkeys) != (self._vkeys.origin, keys):
+            what = "its own project.create does not give the keys that it is verified with"
+            self._findings.for_log(SYSTEM_LOG).fail("VKEY", what)
+
+    # --- what the system log says of the others ------------------------------------------------------------------
+
+    def _check_roster(self) -> None:
+        rows = {row.project: row for row in self._system.roster}
+        for name in sorted({*rows, *self._system.projects} - {SYSTEM_LOG}):
+            row, log = rows.get(name), self._logs.get(name)
+            findings = self._findings.for_log(name)
+            if log is None:
+                if name in self._system.ever_on_roster:
+                    what = f"logs/{name}: missing, and a roster of the system log names it"
+                    findings.fail("LOG-MISSING", what, axis="completeness")
+                else:
+                    what = f"logs/{name}: was created and is not here; no roster names it yet"
+                    findings.warn("LOG-ABSENT", what, axis="completeness")
+            elif row is not None and log.root is not None:
+                if row.origin != log.origin:
+                    findings.fail("ROSTER-ORIGIN", "the newest roster gives this log another origin")
+                if log.size < row.size:
+                    what = f"{log.size} leaves are here, and the newest roster states {row.size}"
+                    findings.fail("LOG-SHORT", what, axis="completeness")
+                elif b64u(log.roots[row.size]) != row.root:
+                    findings.fail("ROSTER-ROOT", f"the newest roster states another root at size {row.size}")
+
+    def _check_configuration(self, names: set[str]) -> None:
+        if CONFIG_NAME not in names:
+            return
+        findings = self._findings.for_log(SYSTEM_LOG)
+        recorded = self._system.config.sha256 if self._system.config is not None else None
+        try:
+            digest = b64u(sha256(self._files.read(CONFIG_NAME, bytes_max=CONFIG_BYTES_MAX)).digest())
+        except UnusableFileError as error:
+            findings.fail(error.code, str(error))
+            return
+        if digest != recorded:
+            what = f"{CONFIG_NAME}: not the configuration that the newest config.change records"
+            findings.fail("CONFIG-UNRECORDED", what, axis="authority")
+
+    # --- the report ----------------------------------------------------------------------------------------------
+
+    def _report(self) -> Report:
+        findings = self._findings
+        logs = tuple(
+            LogReport(
+                log=log.name,
+                origin=log.origin,
+                size=log.size,
+                root=encode_base64(log.root) if log.root is not None else None,
+                **{axis: findings.verdict(axis, log=log.name) for axis in AXES},
+            )
+            for log in self._logs.values()
+        )
+        return Report(
+            **{axis: findings.overall(axis) for axis in AXES},
+            size=sum(log.size for log in logs),
+            logs=logs,
+            findings=findings.sorted(),
+        )

@@ -1,0 +1,1876 @@
+#!/usr/bin/env python3
+"""Check an affidavit ledger, or one proof out of it, without any code of affidavit.
+
+    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--require-anchor] [--json]
+    python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
+
+This is a second implementation, written from docs/formats.md and the C2SP specifications that it names, in one file
+and with nothing but the standard library of Python (3.9 or newer), so that whoever must believe a ledger can read what
+they run. It only reads.
+
+Promise. For a data directory it gives each log six verdicts and names what it found:
+
+    integrity      every byte belongs to the newest head, and both keys of the log signed each head that is kept
+    anchor         a head that somebody else kept (--pin) is a head of this very tree
+    completeness   the numbers that each source gave its records have no hole; epochs and roster agree with what is here
+    time           outside evidence for when things happened (none is defined yet: NOT ASSESSED)
+    authority      the configuration on disk is the one on record
+    erasure        no row of a key sheet was blanked or changed without a leaf that says so
+
+What none of this proves: that a call which never passed a capture point was recorded; that what was recorded is true;
+that nobody else was shown another tree, unless a pin says so. It holds no content key, so it does not look inside
+header blocks, bodies or key rows: it proves that they are the bytes that the log committed to. A proof shows that one
+entry is in one tree, and says nothing of the other entries.
+
+Keys. The two verifier keys of the system log come from --vkey, else from $AFFIDAVIT_KEYS/public/system.vkeys, and never
+from the directory that is being checked. The keys of project logs come from the system log. Without keys integrity is
+NOT ASSESSED.
+
+Exit codes: 0 integrity is OK and nothing is FAIL (or: the proof holds); 1 anything else; 2 usage; 3 --require-anchor
+was given and the anchor is not OK.
+
+The order of this file is the order of an argument: verdicts (1), signatures (2, 3), heads (4), trees (5), files (6),
+leaves (7), what leaves say of the log (8), unpublished parts (9), one log (10), the whole directory (11), one proof
+(12), and the command (13).
+"""
+
+# Exceptions from the house's rules, for the whole file:
+# ruff: noqa: B905, RUF007
+#   Python 3.9 has neither zip(strict=) nor pairwise, and who must check may have nothing newer.
+# ruff: noqa: PTH110, PTH111, PTH112, PTH113, PTH118, PTH123, PLR2004
+#   Files are opened with flags that pathlib does not know; the numbers of a format stand beside their field.
+# ruff: noqa: D101, D102, D103, ANN401, TRY301
+#   Where the name is the sentence no second one follows; JSON is Any until it was checked; a finding is raised where it
+#   is made and caught where its log is known.
+
+from __future__ import annotations
+
+import argparse
+import binascii
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, BinaryIO, NamedTuple
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 1. Verdicts and findings
+# ----------------------------------------------------------------------------------------------------------------------
+
+AXES = ("integrity", "anchor", "completeness", "time", "authority", "erasure")
+OK, NOT_ASSESSED, WARN, FAIL = "OK", "NOT ASSESSED", "WARN", "FAIL"
+SEVERITY = {OK: 0, NOT_ASSESSED: 1, WARN: 2, FAIL: 3}
+
+DOES_NOT_PROVE = {
+    "integrity": "that somebody else saw this head, or that what was recorded is true",
+    "anchor": "anything about leaves beyond the newest pin",
+    "completeness": "that a call which never passed a capture point was recorded",
+    "time": "when anything happened: clocks are the recorder's own",
+    "authority": "that a recorded change was a wise one",
+    "erasure": "that no copy of a destroyed key exists elsewhere",
+}
+
+FINDINGS_EACH_MAX = 20  # spelt out for each (axis, verdict, code, log); the rest are counted, for a ruined log has many
+
+
+class Finding(NamedTuple):
+    axis: str
+    verdict: str
+    code: str
+    log: str | None
+    what: str
+
+
+class Report:
+    """All findings of a run; the verdict on an axis is the worst finding on it, and OK where there is none."""
+
+    def __init__(self) -> None:
+        self._findings: list[Finding] = []
+        self._counts: dict[tuple[str, str, str, str | None], int] = {}
+        self._worst: dict[tuple[str, str | None], str] = {}
+
+    def add(self, axis: str, verdict: str, code: str, log: str | None, what: str) -> None:
+        kind = (axis, verdict, code, log)
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        if SEVERITY[verdict] > SEVERITY[self._worst.get((axis, log), OK)]:
+            self._worst[(axis, log)] = verdict
+        if self._counts[kind] <= FINDINGS_EACH_MAX:
+            self._findings.append(Finding(axis, verdict, code, log, printable(what)))
+
+    def fail(self, code: str, log: str | None, what: str, axis: str = "integrity") -> None:
+        self.add(axis, FAIL, code, log, what)
+
+    def warn(self, code: str, log: str | None, what: str, axis: str = "integrity") -> None:
+        self.add(axis, WARN, code, log, what)
+
+    def verdict(self, axis: str, log: str | None) -> str:
+        return self._worst.get((axis, log), OK)
+
+    def overall(self, axis: str) -> str:
+        return max((v for (a, _), v in self._worst.items() if a == axis), key=SEVERITY.__getitem__, default=OK)
+
+    def findings(self) -> list[Finding]:
+        """Worst first; what was only counted comes as one line of its kind."""
+        uncounted = [
+            Finding(*kind, f"and {count - FINDINGS_EACH_MAX} more of this kind")
+            for kind, count in self._counts.items()
+            if count > FINDINGS_EACH_MAX
+        ]
+        return sorted(self._findings + uncounted, key=lambda f: (-SEVERITY[f.verdict], AXES.index(f.axis)))
+
+
+def printable(text: str) -> str:
+    """Names are chosen by whoever wrote the directory; no control sequence in one may reach a terminal."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
+class Damage(Exception):  # noqa: N818 - it is what was found, not what went wrong in here
+    """Something is not what the format says: caught where the log that it concerns is known, and made a finding."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 2. Ed25519 (RFC 8032), verification only
+# ----------------------------------------------------------------------------------------------------------------------
+
+Point = tuple[int, int, int, int]  # extended homogeneous coordinates X, Y, Z, T with x = X/Z, y = Y/Z, x*y = T/Z
+
+P25519 = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D25519 = -121665 * pow(121666, -1, P25519) % P25519
+SQRT_MINUS_1 = pow(2, (P25519 - 1) // 4, P25519)
+NEUTRAL: Point = (0, 1, 1, 0)
+
+
+def point_add(p: Point, q: Point) -> Point:
+    """The unified addition of RFC 8032, section 5.1.4: complete on this curve, so doubling needs no formula."""
+    a = (p[1] - p[0]) * (q[1] - q[0]) % P25519
+    b = (p[1] + p[0]) * (q[1] + q[0]) % P25519
+    c = 2 * p[3] * q[3] * D25519 % P25519
+    d = 2 * p[2] * q[2] % P25519
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P25519, g * h % P25519, f * g % P25519, e * h % P25519)
+
+
+def point_decode(data: bytes) -> Point:
+    """Section 5.1.3; an encoding that is not canonical (y >= p, or minus zero) is refused."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if len(data) != 32 or y >= P25519:
+        raise Damage("KEY", "not the encoding of a point of Ed25519")
+    x2 = (y * y - 1) * pow(D25519 * y * y + 1, -1, P25519) % P25519
+    x = pow(x2, (P25519 + 3) // 8, P25519)
+    if (x * x - x2) % P25519:
+        x = x * SQRT_MINUS_1 % P25519
+    if (x * x - x2) % P25519 or (x == 0 and sign):
+        raise Damage("KEY", "not the encoding of a point of Ed25519")
+    if x & 1 != sign:
+        x = P25519 - x
+    return (x, y, 1, x * y % P25519)
+
+
+def multiples(p: Point) -> list[list[Point]]:
+    """Row i holds 0..15 times 16^i * p, so that any multiple of p is 64 additions. It takes 4 ms, once for each key."""
+    table = []
+    for _ in range(64):
+        row = [NEUTRAL]
+        for _ in range(15):
+            row.append(point_add(row[-1], p))
+        table.append(row)
+        p = point_add(row[15], p)
+    return table
+
+
+BASE_Y = 4 * pow(5, -1, P25519) % P25519
+BASE = multiples(point_decode(BASE_Y.to_bytes(32, "little")))
+
+
+class Ed25519Key:
+    """A public key. Demands s below the group order and compares R as bytes: a signature has no second encoding."""
+
+    def __init__(self, public: bytes) -> None:
+        self._public = public
+        x, y, _, t = point_decode(public)
+        self._minus = multiples((P25519 - x, y, 1, P25519 - t))
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        if len(signature) != 64:
+            return False
+        s = int.from_bytes(signature[32:], "little")
+        if s >= ORDER:
+            return False
+        k = int.from_bytes(hashlib.sha512(signature[:32] + self._public + message).digest(), "little") % ORDER
+        total = NEUTRAL  # becomes s*B - k*A, which must be R
+        for row in range(64):
+            total = point_add(total, BASE[row][s & 15])
+            total = point_add(total, self._minus[row][k & 15])
+            s, k = s >> 4, k >> 4
+        inverse = pow(total[2], -1, P25519)
+        x, y = total[0] * inverse % P25519, total[1] * inverse % P25519
+        return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 3. ML-DSA-44 (FIPS 204), verification only, with an empty context string
+# ----------------------------------------------------------------------------------------------------------------------
+
+Q = 8380417
+TAU, OMEGA, GAMMA1, GAMMA2, BETA = 39, 80, 1 << 17, (Q - 1) // 88, 78
+ROWS = COLUMNS = 4  # k and l of the standard
+ML_PUBLIC_BYTES, ML_SIGNATURE_BYTES = 1312, 2420
+ZETAS = [pow(1753, int(f"{i:08b}"[::-1], 2), Q) for i in range(256)]
+
+
+def ntt(w: list[int]) -> list[int]:
+    """Algorithm 41. Sums stay unreduced between layers: integers of Python do not overflow, so only products are."""
+    layer, length = 1, 128
+    while length:
+        done: list[int] = []
+        for start in range(0, 256, 2 * length):
+            zeta = ZETAS[layer]
+            layer += 1
+            low = w[start : start + length]
+            high = [zeta * x % Q for x in w[start + length : start + 2 * length]]
+            done += [x + y for x, y in zip(low, high)]
+            done += [x - y for x, y in zip(low, high)]
+        w = done
+        length //= 2
+    return w
+
+
+def inverse_ntt(w: list[int]) -> list[int]:
+    """Algorithm 42."""
+    layer, length = 255, 1
+    while length < 256:
+        done: list[int] = []
+        for start in range(0, 256, 2 * length):
+            zeta = ZETAS[layer]
+            layer -= 1
+            low = w[start : start + length]
+            high = w[start + length : start + 2 * length]
+            done += [x + y for x, y in zip(low, high)]
+            done += [zeta * (y - x) % Q for x, y in zip(low, high)]
+        w = done
+        length *= 2
+    return [8347681 * x % Q for x in w]
+
+
+def uniform_polynomial(seed: bytes) -> list[int]:
+    """Algorithm 30, RejNTTPoly. Six blocks nearly always suffice; a longer squeeze begins with the same bytes."""
+    size = 1008
+    while True:
+        stream = hashlib.shake_128(seed).digest(size)
+        found = []
+        for i in range(0, size, 3):
+            value = stream[i] | stream[i + 1] << 8 | (stream[i + 2] & 127) << 16
+            if value < Q:
+                found.append(value)
+        if len(found) >= 256:
+            return found[:256]
+        size += 168
+
+
+def challenge_polynomial(seed: bytes) -> list[int]:
+    """Algorithm 29, SampleInBall. One squeeze serves: to run out of it, the loop would need 1,041 rejections."""
+    stream = hashlib.shake_256(seed).digest(1088)
+    signs = int.from_bytes(stream[:8], "little")
+    c = [0] * 256
+    at = 8
+    for i in range(256 - TAU, 256):
+        while stream[at] > i:
+            at += 1
+        j = stream[at]
+        at += 1
+        c[i] = c[j]
+        c[j] = -1 if signs & 1 else 1
+        signs >>= 1
+    return c
+
+
+def unpack_response(data: bytes) -> list[int] | None:
+    """256 coefficients of z as gamma1 - value, 18 bits each; None where one is too large for an honest signature."""
+    z = []
+    for i in range(0, 576, 9):
+        four = int.from_bytes(data[i : i + 9], "little")
+        z += [GAMMA1 - (four >> shift & 0x3FFFF) for shift in (0, 18, 36, 54)]
+    return z if max(map(abs, z)) < GAMMA1 - BETA else None
+
+
+def unpack_hint(data: bytes) -> list[list[int]] | None:
+    """Algorithm 21: positions rise in each polynomial, counts never fall, the rest is zero, so encodings are unique."""
+    hint, at = [], 0
+    for end in data[OMEGA:]:
+        positions = list(data[at:end])
+        if not at <= end <= OMEGA or any(a >= b for a, b in zip(positions, positions[1:])):
+            return None
+        hint.append(positions)
+        at = end
+    return None if any(data[at:OMEGA]) else hint
+
+
+def encode_high_bits(r: list[int], hint: list[int]) -> bytes:
+    """UseHint (algorithm 40) on a polynomial, and its 6-bit packing. Hints are few: the common case comes first."""
+    high = [(x + GAMMA2 - 1) // (2 * GAMMA2) for x in r]
+    for i in hint:
+        high[i] += 1 if r[i] > high[i] * 2 * GAMMA2 else -1
+    high = [0 if h == 44 else 43 if h == -1 else h for h in high]
+    return b"".join(
+        (a | b << 6 | c << 12 | d << 18).to_bytes(3, "little")
+        for a, b, c, d in zip(high[::4], high[1::4], high[2::4], high[3::4])
+    )
+
+
+class MlDsa44Key:
+    """A public key with its matrix expanded: 16 polynomials that depend on the key only and cost as much as a check."""
+
+    def __init__(self, public: bytes) -> None:
+        if len(public) != ML_PUBLIC_BYTES:
+            raise Damage("KEY", "an ML-DSA-44 public key has 1,312 bytes")
+        rho = public[:32]
+        self._digest = hashlib.shake_256(public).digest(64)
+        self._matrix = [[uniform_polynomial(rho + bytes((s, r))) for s in range(COLUMNS)] for r in range(ROWS)]
+        self._minus_t = []
+        for row in range(ROWS):
+            packed = int.from_bytes(public[32 + 320 * row : 352 + 320 * row], "little")
+            self._minus_t.append(ntt([-((packed >> 10 * i & 1023) << 13) for i in range(256)]))
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Algorithm 3 with an empty context, then algorithm 8."""
+        if len(signature) != ML_SIGNATURE_BYTES:
+            return False
+        commitment, hint = signature[:32], unpack_hint(signature[32 + 576 * COLUMNS :])
+        response = [unpack_response(signature[32 + 576 * i : 608 + 576 * i]) for i in range(COLUMNS)]
+        if hint is None or any(z is None for z in response):
+            return False
+        mu = hashlib.shake_256(self._digest + b"\0\0" + message).digest(64)
+        z0, z1, z2, z3 = (ntt(z) for z in response if z is not None)
+        c = ntt(challenge_polynomial(commitment))
+        packed = [mu]
+        for row in range(ROWS):
+            a0, a1, a2, a3 = self._matrix[row]
+            columns = zip(a0, z0, a1, z1, a2, z2, a3, z3, c, self._minus_t[row])
+            product = [(p * q + r * s + t * u + v * w + x * y) % Q for p, q, r, s, t, u, v, w, x, y in columns]
+            packed.append(encode_high_bits(inverse_ntt(product), hint[row]))
+        return hashlib.shake_256(b"".join(packed)).digest(32) == commitment
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 4. Verifier keys, notes, heads (signed-note, tlog-checkpoint, tlog-cosignature)
+# ----------------------------------------------------------------------------------------------------------------------
+
+NOTE_BYTES_MAX = 1 << 20  # a head has 3.5 KB; a pin with the cosignatures of many witnesses stays far below this
+SIGNATURES_MAX = 64  # signature lines; signed-note asks for at least 16
+NAME = re.compile(r"[^\s+]+")  # key names: no white space (Unicode's), no plus sign
+DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+SIGNATURE_LINE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+
+
+def decode_base64(text: str) -> bytes:
+    """Standard base64 that encodes back to itself; anything else would let one head be written in several ways."""
+    try:
+        data = binascii.a2b_base64(text)
+    except (binascii.Error, ValueError):
+        raise Damage("BASE64", "base64 is malformed") from None
+    if binascii.b2a_base64(data, newline=False).decode() != text:
+        raise Damage("BASE64", "base64 is not canonical")
+    return data
+
+
+class LogKeys(NamedTuple):
+    """The two keys of one log. Its name is its origin; a key id is what a signature line names beside it."""
+
+    origin: str
+    ed25519_id: bytes
+    ed25519: Ed25519Key
+    mldsa44_id: bytes
+    mldsa44: MlDsa44Key
+    vkeys: tuple[str, str]
+
+
+def parse_vkey(text: str, algorithm: int, key_bytes: int) -> tuple[str, bytes, bytes]:
+    name, _, rest = text.partition("+")
+    identifier, _, encoded = rest.partition("+")
+    data = decode_base64(encoded)
+    if not NAME.fullmatch(name) or len(data) != key_bytes + 1 or data[0] != algorithm:
+        raise Damage("VKEY", f"not a verifier key of algorithm {algorithm:#04x}")
+    key_id = hashlib.sha256(name.encode() + b"\n" + data).digest()[:4]
+    if identifier != key_id.hex():
+        raise Damage("VKEY", "a verifier key's id is not the hash of its name and key")
+    return name, key_id, data[1:]
+
+
+@lru_cache(maxsize=64)
+def parse_vkeys(vkeys: tuple[str, str]) -> LogKeys:
+    origin, ed25519_id, ed25519 = parse_vkey(vkeys[0], 0x01, 32)
+    other, mldsa44_id, mldsa44 = parse_vkey(vkeys[1], 0x06, ML_PUBLIC_BYTES)
+    if origin != other or len(origin.encode()) > 255:
+        raise Damage("VKEY", "the two verifier keys do not bear one name of at most 255 bytes")
+    return LogKeys(origin, ed25519_id, Ed25519Key(ed25519), mldsa44_id, MlDsa44Key(mldsa44), vkeys)
+
+
+class Head(NamedTuple):
+    """A checkpoint as read; nothing of it is believed before ``objection`` found nothing."""
+
+    origin: str
+    size: int
+    root: bytes
+    text: bytes
+    signatures: list[tuple[str, bytes]]  # key name; key id and signature
+
+    def objection(self, keys: LogKeys) -> str | None:
+        """Why the log's two keys did not sign this head, in this order; None if they did. Later lines do not count."""
+        if self.origin != keys.origin:
+            return f"the head is of {self.origin}, the keys of {keys.origin}"
+        if len(self.signatures) < 2 or any(name != self.origin for name, _ in self.signatures[:2]):
+            return "it does not begin with the two signatures of its log"
+        first, second = self.signatures[0][1], self.signatures[1][1]
+        if first[:4] != keys.ed25519_id or not keys.ed25519.verify(self.text, first[4:]):
+            return "the Ed25519 signature is wrong"
+        timestamp, name = second[4:12], self.origin.encode()
+        named = bytes((len(name),)) + name
+        message = b"subtree/v1\n\0" + named + timestamp + named + bytes(8) + self.size.to_bytes(8, "big") + self.root
+        if (
+            second[:4] != keys.mldsa44_id
+            or timestamp > b"\x7f" + b"\xff" * 7
+            or not keys.mldsa44.verify(message, second[12:])
+        ):
+            return "the ML-DSA-44 cosignature is wrong"
+        return None
+
+
+def parse_head(data: bytes) -> Head:
+    """A checkpoint without extension lines, as a signed note of at least one signature."""
+    try:
+        note = data.decode()
+    except UnicodeDecodeError:
+        raise Damage("HEAD", "a head is not UTF-8") from None
+    text, blank, tail = note.rpartition("\n\n")
+    lines = text.split("\n")
+    if not blank or not tail.endswith("\n") or any(c < " " and c != "\n" for c in note) or len(lines) != 3:
+        raise Damage("HEAD", "a head is not a note of three lines, an empty one and signatures")
+    origin, size, root = lines
+    signatures = []
+    for line in tail[:-1].split("\n", SIGNATURES_MAX):
+        match = SIGNATURE_LINE.fullmatch(line)
+        if not match:
+            raise Damage("HEAD", "a line of a head is not a signature")
+        signatures.append((match[1], decode_base64(match[2])))
+    if not origin or not DECIMAL.fullmatch(size) or int(size) >= 1 << 63 or len(decode_base64(root)) != 32:
+        raise Damage("HEAD", "origin, size or root of a head is malformed")
+    return Head(origin, int(size), decode_base64(root), (text + "\n").encode(), signatures)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 5. Trees (RFC 6962), grown a tile at a time
+# ----------------------------------------------------------------------------------------------------------------------
+
+TILE = 256  # hashes in a full tile, entries in a full bundle
+HASH = 32
+
+
+def levels(hashes: bytes) -> list[bytes]:
+    """All levels of perfect subtrees over these nodes, lowest first; an odd node at the end has no parent yet."""
+    sha256 = hashlib.sha256
+    result = [hashes]
+    while len(hashes) >= 2 * HASH:
+        hashes = b"".join([sha256(b"\1" + hashes[i : i + 64]).digest() for i in range(0, len(hashes) - 63, 64)])
+        result.append(hashes)
+    return result
+
+
+class Tree:
+    """Takes the leaf hashes tile after tile, and gives the root at each of the sizes that were asked for beforehand.
+
+    It keeps one hash for each full tile, so a million leaves cost 128 KB.
+    """
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self.roots = {0: hashlib.sha256(b"").digest()}
+        self.full = bytearray()  # the content of level 1: one hash for each full tile of level 0
+        self._wanted = sorted(set(sizes), reverse=True)
+        self._left: list[
+            tuple[int, bytes]
+        ] = []  # (height, hash) of the perfect subtrees to the left, as in a binary counter
+
+    def add_tile(self, hashes: bytes) -> None:
+        """``hashes``: 256 leaf hashes, or fewer in the last tile of the tree."""
+        start, inner = len(self.full) // HASH * TILE, levels(hashes)
+        while self._wanted and self._wanted[-1] <= start + len(hashes) // HASH:
+            size = self._wanted.pop()
+            if size > start:
+                self.roots[size] = self._root(inner, size - start)
+        if len(hashes) == TILE * HASH:
+            self.full += inner[8]
+            node, height = inner[8], 8
+            while self._left and self._left[-1][0] == height:
+                node, height = hashlib.sha256(b"\1" + self._left.pop()[1] + node).digest(), height + 1
+            self._left.append((height, node))
+
+    def _root(self, inner: list[bytes], width: int) -> bytes:
+        """The root over all to the left and the first ``width`` nodes of this tile, as perfect subtrees by its bits."""
+        parts, at = [node for _, node in self._left], 0
+        for height in range(8, -1, -1):
+            if width >> height & 1:
+                parts.append(inner[height][HASH * (at >> height) :][:HASH])
+                at += 1 << height
+        node = parts.pop()
+        while parts:
+            node = hashlib.sha256(b"\1" + parts.pop() + node).digest()
+        return node
+
+
+def root_from_path(leaf_hash: bytes, index: int, size: int, path: list[bytes]) -> bytes | None:
+    """RFC 9162, section 2.1.3.2: the root that an inclusion proof leads to; None if its length is wrong."""
+    if index >= size:
+        return None
+    node, last = leaf_hash, size - 1
+    for sibling in path:
+        if last == 0:
+            return None
+        if index & 1 or index == last:
+            node = hashlib.sha256(b"\1" + sibling + node).digest()
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            node = hashlib.sha256(b"\1" + node + sibling).digest()
+        index, last = index >> 1, last >> 1
+    return node if last == 0 else None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 6. Files of the data directory
+# ----------------------------------------------------------------------------------------------------------------------
+
+FORMAT = b"affidavit-ledger v1\n"
+SEGMENT = 65536  # leaves in a segment
+CHUNK = 1 << 20  # bytes read at once where a file may be of any size
+BUNDLE_BYTES_MAX = TILE * (2 + 65535)
+
+PROJECT = r"[a-z0-9][a-z0-9-]{0,62}"
+_LEVEL = r"entries|[0-9]|[1-5][0-9]|6[0-3]"
+TILE_PATH = rf"tree/tile/(?P<level>{_LEVEL})/(?P<number>(?:x[0-9]{{3}}/)*[0-9]{{3}})(?:\.p/(?P<width>[0-9]{{1,3}}))?"
+DISPOSABLE = re.compile(rf"lock|index|wal/[^/]+/lock|logs/{PROJECT}/ids")
+DIRECTORIES = re.compile(
+    r"wal(?:/[a-z][a-z0-9-]{0,31}\.[A-Za-z0-9_-]{8})?|damaged(?:/[^/]+)?|stage"
+    rf"|logs(?:/{PROJECT}(?:/(?:heads|bodies|headers|sheets|anchors|tree"
+    rf"|tree/tile(?:/(?:{_LEVEL})(?:/x[0-9]{{3}})*(?:/[0-9]{{3}}\.p)?)?))?)?"
+)
+FILES = re.compile(
+    rf"FORMAT|affidavit\.toml|wal/[^/]+/[0-9]{{8}}|damaged/[^/]+/[^/]+|stage/[0-9]{{8}}|logs/{PROJECT}/(?:tree/checkpoint"
+    r"|heads/(?:0|[1-9][0-9]{0,18})|bodies/[0-9]{6,15}|headers/[0-9]{6,15}|sheets/[0-9]{6,15}\.[1-9][0-9]{0,8}"
+    rf"|anchors/[^/]+|{TILE_PATH})"
+)
+
+
+class Directory:
+    """The directory under examination. Only regular files are opened: a link could lead out of it, a pipe never end."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self, name: str, magic: bytes = b"") -> BinaryIO:
+        """A file, read up to behind its magic."""
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            number = os.open(os.path.join(self.path, name), flags)
+        except FileNotFoundError:
+            raise Damage("MISSING", f"{name}: missing") from None
+        except (OSError, ValueError) as error:
+            raise Damage("UNREADABLE", f"{name}: cannot be opened ({type(error).__name__})") from None
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise Damage("UNKNOWN-FILE", f"{name}: not a regular file")
+        file = os.fdopen(number, "rb", CHUNK // 4)
+        if file.read(len(magic)) != magic:
+            file.close()
+            raise Damage("MAGIC", f"{name}: does not begin with {magic!r}")
+        return file
+
+    def read(self, name: str, bytes_max: int) -> bytes:
+        with self.open(name) as file:
+            data = file.read(bytes_max + 1)
+        if len(data) > bytes_max:
+            raise Damage("SIZE", f"{name}: longer than the {bytes_max} bytes that it may have")
+        return data
+
+    def list(self, report: Report, place: str = "") -> set[str]:
+        """Every file that the format names. Anything else is a finding here, and is neither opened nor entered."""
+        found: set[str] = set()
+        waiting = [place]
+        while waiting:
+            place = waiting.pop()
+            try:
+                entries = sorted(os.scandir(os.path.join(self.path, place)), key=lambda entry: entry.name)
+            except OSError as error:
+                report.fail("UNREADABLE", log_of(place), f"{place or '.'}: cannot be listed ({type(error).__name__})")
+                continue
+            for entry in entries:
+                name = place + entry.name
+                if DISPOSABLE.fullmatch(name):
+                    continue
+                if name.endswith(".tmp"):
+                    report.warn("LEFTOVER", log_of(name), f"{name}: left by an interrupted write; it holds nothing")
+                elif entry.is_dir(follow_symlinks=False) and DIRECTORIES.fullmatch(name):
+                    waiting.append(name + "/")
+                elif entry.is_file(follow_symlinks=False) and FILES.fullmatch(name):
+                    found.add(name)
+                else:
+                    report.fail("UNKNOWN-FILE", log_of(name), f"{name}: the format knows no such file or directory")
+        return found
+
+
+def log_of(name: str) -> str | None:
+    parts = name.split("/")
+    return parts[1] if parts[0] == "logs" and len(parts) > 2 else None
+
+
+def digest_of(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of so many bytes, or of those that there are; holds one chunk at most, for a length may be a lie."""
+    running = hashlib.sha256()
+    while length > 0 and (chunk := file.read(min(length, CHUNK))):
+        running.update(chunk)
+        length -= len(chunk)
+    return running.digest()
+
+
+def tile_name(level: str, number: int, width: int) -> str:
+    """A tile's name in tlog-tiles: the index in groups of three digits, all but the last with an x before it."""
+    digits = str(number)
+    digits = digits.zfill((len(digits) + 2) // 3 * 3)
+    groups = [digits[i : i + 3] for i in range(0, len(digits), 3)]
+    path = "/".join(["x" + group for group in groups[:-1]] + groups[-1:])
+    return f"tree/tile/{level}/{path}" + ("" if width == TILE else f".p/{width}")
+
+
+def split_entries(bundle: bytes) -> list[bytes] | None:
+    """Entries with their 16-bit lengths; None where the last one is cut short."""
+    leaves, at, end = [], 0, len(bundle)
+    while at < end:
+        start = at + 2
+        at = start + int.from_bytes(bundle[at:start], "big")
+        leaves.append(bundle[start:at])
+    return leaves if at == end else None
+
+
+def join_entries(leaves: list[bytes]) -> bytes:
+    return b"".join([len(leaf).to_bytes(2, "big") + leaf for leaf in leaves])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 7. Leaves
+# ----------------------------------------------------------------------------------------------------------------------
+
+# JSON in canonical form with a fixed set of members is a regular language, but for the public facts in "data". So one
+# expression is the parser, and what it accepts can be written in no other way; "data" is decoded, encoded again and
+# compared. (To decode and encode whole leaves took five times as long.)
+
+_DIGEST = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"  # 32 bytes in base64url: the two unused bits at the end are zero
+_BOOT = r"[A-Za-z0-9_-]{8}"
+_SOURCE = r"[a-z][a-z0-9-]{0,31}"
+_UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_POSITIVE = r"[1-9][0-9]{0,15}"
+_PATTERN = (
+    rf'\{{(?:"body":\{{"bucket":([1-9][0-9]?),"root":"(?P<body_root>{_DIGEST})","sha256":"(?P<body>{_DIGEST})"\}},)?'
+    r'(?:"data":(?P<data>\{[\x20-\x7f]*\}),)?'
+    rf'(?:"header":\{{"root":"(?P<header_root>{_DIGEST})","sha256":"(?P<header>{_DIGEST})"\}},)?'
+    rf'"id":"({_UUID7})",'
+    rf'(?:"links":\{{(?:"call":"{_UUID7}"(?:,"of":"{_UUID7}")?|"of":"{_UUID7}")\}},)?'
+    rf'"src":\{{"boot":"({_BOOT})"(?:,"digest":"{_DIGEST}")?,"id":"({_SOURCE})","seq":(?P<seq>{_POSITIVE})\}},'
+    rf'"time_us":(?P<time>{_POSITIVE}),"type":"(?P<type>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)","v":1\}}'
+)
+LEAF = re.compile(_PATTERN.encode())
+LEAF_BYTES_MAX = 65535
+NUMBER_END = 1 << 53  # integers are smaller, so that every JSON reader agrees on them
+TO_URL = bytes.maketrans(b"+/", b"-_")
+
+
+def b64u(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(TO_URL).rstrip(b"=")
+
+
+def _bounded_integer(text: str) -> int:
+    if len(text) > 17 or not -NUMBER_END < int(text) < NUMBER_END:
+        raise ValueError("an integer of 2^53 or more")
+    return int(text)
+
+
+def _refused(text: str) -> None:
+    raise ValueError(f"{text[:20]} is not an integer")
+
+
+def _by_utf16(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(sorted(pairs, key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass")))
+
+
+_canonical = json.JSONDecoder(
+    object_pairs_hook=_by_utf16, parse_int=_bounded_integer, parse_float=_refused, parse_constant=_refused
+)
+
+
+def parse_canonical(data: bytes) -> Any:
+    """JCS as the format uses it: decode, encode, demand the same bytes: no doubled members, floats, spaces."""
+    try:
+        value = _canonical.decode(data.decode())
+        again = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise Damage("JSON", "nested too deeply") from None
+    except ValueError as error:  # what JSON, UTF-8 and the hooks above object to
+        raise Damage("JSON", f"not JSON of this format ({type(error).__name__})") from None
+    if again != data:
+        raise Damage("JSON", "not in canonical form")
+    return value
+
+
+def why_not_a_leaf(leaf: bytes) -> str:
+    try:
+        parse_canonical(leaf)
+    except Damage as damage:
+        return f"is {damage}"
+    return "has a member or value that the format does not know"
+
+
+Test = Callable[[Any], bool]
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _positive(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _matching(pattern: str) -> Test:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _or_null(test: Test) -> Test:
+    return lambda value: value is None or test(value)
+
+
+def _object(members: dict[str, Test]) -> Test:
+    names = members.keys()
+    return lambda v: isinstance(v, dict) and v.keys() == names and all(members[name](v[name]) for name in names)
+
+
+def _array(test: Test) -> Test:
+    return lambda value: isinstance(value, list) and all(map(test, value))
+
+
+_text, _digest, _project = _matching(r"[\x20-\x7e]{1,4096}"), _matching(_DIGEST), _matching(PROJECT)
+_numbers = {"id": _matching(_SOURCE), "boot": _matching(_BOOT), "first": _positive, "last": _positive}
+_loss = {"last": _or_null(_positive), "reason": _matching("wal_damage|mark"), "count": _or_null(_count)}
+_sheet = {"segment": _count, "version": _positive, "rows": _count, "sha256": _digest}
+_row = {"project": _project, "origin": _text, "size": _count, "root": _digest}
+_epoch = {"epoch": _positive, "open_calls": _count, "clean": lambda v: _count(v) and v < 2}
+_epoch |= {"sources": _array(_object(_numbers)), "sheet": _object(_sheet)}
+_creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
+
+# The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
+SPOKEN: dict[str, Test] = {
+    "epoch.open": _object({"epoch": _positive, "previous": _or_null(_count)}),
+    "epoch.close": _object(_epoch),
+    "key.sheet": _object(_sheet),
+    "gap": _object({**_numbers, **_loss}),
+}
+SPOKEN_BY_SYSTEM: dict[str, Test] = {
+    **SPOKEN,
+    "epoch.close": _object({**_epoch, "roster": _array(_object(_row))}),
+    "project.create": _object(_creation),
+    "config.change": _object({"sha256": _or_null(_digest)}),
+}
+SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
+SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))
+
+
+def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
+    """What a leaf says of its log, or None; raises where type, data, header, body and numbers do not go together."""
+    kind, data, header, body = leaf["type"].decode(), leaf["data"], leaf["header"], leaf["body"]
+    if max(int(leaf["seq"]), int(leaf["time"])) >= NUMBER_END:
+        raise Damage("LEAF", "has an integer of 2^53 or more")
+    if leaf["type"] not in SPEAKING:
+        if data is not None:
+            raise Damage("LEAF", f"is of type {kind}, which has no public data")
+        return None
+    if (
+        header is not None
+        or (body is not None) != (kind == SPOKEN_WITHOUT_DATA)
+        or (body is None) != (data is not None)
+    ):
+        raise Damage(
+            "LEAF", f"is of type {kind}, which has data and neither header nor body ({SPOKEN_WITHOUT_DATA}: a body)"
+        )
+    if data is None:
+        return None
+    test, value = (SPOKEN_BY_SYSTEM if log == "system" else SPOKEN).get(kind), parse_canonical(data)
+    if test is None or not test(value):
+        raise Damage("LEAF", f"is of type {kind}, and its data is not what the format says for this log")
+    return dict(value)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 8. What the leaves of a log say of it
+# ----------------------------------------------------------------------------------------------------------------------
+
+CLOCK_STEP_US = 10_000_000  # a source's clock may fall back so far unremarked: small corrections are daily business
+IDS_AT_ONCE = 1 << 20  # ids compared in one set (about 80 MB)
+Source = tuple[bytes, bytes]  # id and boot
+
+
+class Testimony:
+    """Sequences, epochs, gaps, sheets, projects and configuration, gathered leaf by leaf in order.
+
+    Memory: 17 bytes a leaf (its id, and whether it has a body), and a little for each source.
+    """
+
+    def __init__(self, report: Report, log: str) -> None:
+        self.report, self.log = report, log
+        self.ids, self.has_body = bytearray(), bytearray()  # has_body: 0 no, 1 yes, 2 the leaf could not be read
+        self.unreadable = 0
+        self.sources: dict[Source, list[int]] = {}  # the next number, and the time of the last leaf
+        self.active: dict[Source, int] = {}  # first number since the epoch was opened
+        self.missing: dict[Source, list[tuple[int, int]]] = {}
+        self.gaps: dict[Source, list[tuple[int, int]]] = {}
+        self.epoch, self.is_open, self.clean = 0, False, False
+        self.closed_at: int | None = None  # index of the newest epoch.close
+        self.first_type = self.last_type = b""
+        self.sheets: dict[int, dict[str, Any]] = {}  # segment: newest statement of the highest version
+        self.projects: dict[str, dict[str, Any]] = {}
+        self.origins: set[str] = set()
+        self.config: str | None = None
+        self.roster: list[dict[str, Any]] = []
+        self.ever_on_roster: set[str] = set()
+
+    def fail(self, code: str, what: str, axis: str = "completeness") -> None:
+        """A finding; what is counted cannot be judged any more once a leaf could not be read."""
+        if axis != "completeness" or not self.unreadable:
+            self.report.fail(code, self.log, what, axis)
+
+    def cannot_read(self, index: int, why: str) -> None:
+        self.fail("LEAF", f"entry {index}: {why}", "integrity")
+        self.unreadable += 1
+
+    def lose(self, first: int, leaves: int) -> None:
+        """Keep the places of leaves of which nothing is known; no id of a leaf looks like these."""
+        self.ids += b"".join([i.to_bytes(16, "big") for i in range(first, first + leaves)])
+        self.has_body += b"\2" * leaves
+
+    def count(self, index: int, kind: bytes, source: Source, number: int, time_us: int) -> None:
+        """The sequence and the clock of one source."""
+        state = self.sources.get(source)
+        if state is None:
+            state = self.sources[source] = [1, time_us]
+        if source not in self.active:
+            self.active[source] = number
+        if number == state[0]:
+            state[0] = number + 1
+        elif number > state[0]:
+            self.missing.setdefault(source, []).append((state[0], number - 1))
+            state[0] = number + 1
+        else:
+            self.fail("SEQUENCE-REPEAT", f"entry {index}: {shown(source)} gives number {number} again")
+        if time_us < state[1] - CLOCK_STEP_US:
+            what = f"entry {index}: the clock of {shown(source)} fell back by {(state[1] - time_us) / 1e6:.1f} s"
+            self.report.warn("CLOCK-STEP", self.log, what, "time")
+        state[1] = time_us
+        self.last_type = kind
+        if index == 0:
+            self.first_type = kind
+
+    def hear(self, index: int, kind: str, data: dict[str, Any], source: Source, number: int) -> None:
+        """One leaf that speaks of the log; its own number has been counted already."""
+        if kind == "epoch.open":
+            if data["epoch"] != self.epoch + 1 or data["previous"] != self.closed_at:
+                self.fail("EPOCH-ORDER", f"entry {index}: opens an epoch that does not follow the one before")
+            self.epoch, self.is_open, self.active = data["epoch"], True, {source: number}
+        elif kind == "epoch.close":
+            self._close(index, data)
+        elif kind == "key.sheet":
+            self._sheet(index, data)
+        elif kind == "gap":
+            key = (data["id"].encode(), data["boot"].encode())
+            self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
+            numbers = f"{data['first']} to {data['last'] or 'an unknown number'} of {shown(key)}"
+            self.report.warn("GAP", self.log, f"entry {index}: {numbers} were lost ({data['reason']})", "completeness")
+        elif kind == "project.create":
+            if data["project"] in self.projects or data["origin"] in self.origins:
+                what = f"entry {index}: project or origin was created before; the first stands"
+                self.fail("PROJECT-TWICE", what, "integrity")
+            else:
+                self.projects[data["project"]] = data
+                self.origins.add(data["origin"])
+        elif kind == "config.change":
+            self.config = data["sha256"]
+
+    def _close(self, index: int, data: dict[str, Any]) -> None:
+        if not self.is_open or data["epoch"] != self.epoch:
+            self.fail("EPOCH-ORDER", f"entry {index}: closes an epoch that is not open")
+        said = [(s["id"].encode(), s["boot"].encode(), s["first"], s["last"]) for s in data["sources"]]
+        seen = [(*source, first, self.sources[source][0] - 1) for source, first in sorted(self.active.items())]
+        if said != seen:
+            what = f"entry {index}: epoch {data['epoch']} states other sources or numbers than its leaves have"
+            self.fail("EPOCH-COUNT", what)
+        if SEGMENT * data["sheet"]["segment"] + data["sheet"]["rows"] != index:
+            self.fail("SHEET-STATEMENT", f"entry {index}: covers other rows than those before its own", "erasure")
+        self._sheet(index, data["sheet"])
+        self.roster = data.get("roster", [])
+        names = [row["project"] for row in self.roster]
+        self.ever_on_roster.update(names)
+        if names != sorted(set(names)):
+            self.fail("ROSTER-ORDER", f"entry {index}: its roster is not sorted")
+        self.is_open, self.closed_at, self.active, self.clean = False, index, {}, data["clean"] == 1
+
+    def _sheet(self, index: int, data: dict[str, Any]) -> None:
+        if data["rows"] > SEGMENT or SEGMENT * data["segment"] + data["rows"] > index:
+            self.fail("SHEET-STATEMENT", f"entry {index}: states rows of leaves that come after it", "erasure")
+        elif data["version"] >= self.sheets.get(data["segment"], data)["version"]:
+            self.sheets[data["segment"]] = data
+
+    def conclude(self) -> None:
+        """What can be said only after the last leaf."""
+        if self.unreadable:
+            what = f"{self.unreadable} entries could not be read, so numbers and epochs cannot be counted"
+            self.report.add("completeness", NOT_ASSESSED, "UNREADABLE", self.log, what)
+        for source, missing in self.missing.items():
+            for first, last in uncovered(missing, sorted(self.gaps.get(source, []))):
+                what = f"numbers {first} to {last} of {shown(source)} are missing and no gap leaf names them"
+                self.fail("SEQUENCE-GAP", what)
+        if self.first_type not in (b"", b"project.create" if self.log == "system" else b"epoch.open"):
+            self.fail("EPOCH-ORDER", f"the first leaf is {self.first_type.decode()}")
+        if self.last_type != b"epoch.close" or not self.clean:
+            what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
+            self.report.warn("OPEN-EPOCH", self.log, what, "completeness")
+        self._compare_ids()
+
+    def _compare_ids(self) -> None:
+        """Ids are unique in a log. Compared in sets of bounded size, parted by a random byte of the id."""
+        ids, parts = self.ids, len(self.ids) // 16 // IDS_AT_ONCE + 1
+        for part in range(parts):
+            places = [i for i in range(0, len(ids), 16) if parts == 1 or ids[i + 15] % parts == part]
+            chosen = [bytes(ids[i : i + 16]) for i in places]
+            if len(set(chosen)) != len(chosen):
+                chosen.sort()
+                for twice in sorted({a for a, b in zip(chosen, chosen[1:]) if a == b}):
+                    self.fail("DUPLICATE-ID", f"the id {twice.hex()} stands in two leaves", "integrity")
+
+
+def shown(source: Source) -> str:
+    return f"{source[0].decode()}.{source[1].decode()}"
+
+
+def uncovered(missing: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What of the missing numbers no range names. Both lists rise, so one walk along both is enough."""
+    at, reach = 0, 0  # the next range, and how far those before it go
+    for first, last in missing:
+        low = max(first, reach + 1)
+        while at < len(ranges) and ranges[at][0] <= last:
+            if ranges[at][0] > low:
+                yield low, ranges[at][0] - 1
+            reach = max(reach, ranges[at][1])
+            low = max(low, reach + 1)
+            at += 1
+        if low <= last:
+            yield low, last
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 9. Unpublished parts: write-ahead log and stage
+# ----------------------------------------------------------------------------------------------------------------------
+
+WAL_MAGIC, WAL_FRAME_HEADER, WAL_CIPHERTEXT_MAX = b"afwal01\n", 44, (1 << 20) + 16
+WAL_FILE_BYTES_MAX = 66 << 20  # the 64 MiB of the format, and a frame that began before them
+WAL_SEARCH_MAX = 1 << 28  # bytes looked at in search of whole frames behind a damage; contents may be made to be slow
+WAL_SEARCH_STEP = 64  # what a step of this search counts for: about the time in which so many bytes are summed
+STAGE_MAGIC, STAGE_HEADER_MAX = b"afstage\n", 16 << 20
+
+
+def wal_frames(data: bytes, at: int) -> Iterator[tuple[int, int | None]]:
+    """Each whole frame: where it begins, and its synced_to. None stands for that where a damaged stretch begins."""
+    searching, work = False, 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        end = at + WAL_FRAME_HEADER + length + 4
+        if length <= WAL_CIPHERTEXT_MAX and end <= len(data) and data[at + 16] < 2 and data[at + 17] == 0:
+            if zlib.crc32(memoryview(data)[at : end - 4]) == int.from_bytes(data[end - 4 : end], "big"):
+                yield at, int.from_bytes(data[at + 36 : at + 44], "big")
+                searching, at = False, end
+                continue
+            work += length
+        if not searching:
+            yield at, None
+        searching, at, work = True, at + 1, work + WAL_SEARCH_STEP
+        if work > WAL_SEARCH_MAX:
+            return
+
+
+def examine_wal(directory: Directory, report: Report, names: list[str]) -> None:
+    """One shard. Damage below what a whole frame says was durable is corruption; above it, it is a torn tail."""
+    durable, damage = 0, []  # positions: file number * 2^40 + offset
+    for name in names:
+        base = int(name.rpartition("/")[2]) << 40
+        data = directory.read(name, WAL_FILE_BYTES_MAX)
+        start = 16 + int.from_bytes(data[8:12], "big")
+        if data[:8] != WAL_MAGIC or zlib.crc32(data[: start - 4]) != int.from_bytes(data[start - 4 : start], "big"):
+            damage.append((base, name))
+            start = 0
+        for at, synced_to in wal_frames(data, start):
+            if synced_to is None:
+                damage.append((base + at, name))
+            else:
+                durable = max(durable, synced_to)
+    for position, name in damage:
+        if position < durable:
+            what = f"{name}: damaged at {position & (1 << 40) - 1}, where everything was durable once"
+            report.fail("WAL-DAMAGE", None, what)
+    what = f"{names[0].rpartition('/')[0]}: what {len(names)} files hold may not be sealed yet"
+    report.warn("PENDING", None, what, "completeness")
+
+
+def read_stage(directory: Directory, name: str) -> list[tuple[str, int, int]]:
+    """Check a stage's hash; gives for each log in it the leaves [first, end) that it holds."""
+    with directory.open(name, STAGE_MAGIC) as file:
+        header = file.read(min(int.from_bytes(file.read(4), "big"), STAGE_HEADER_MAX))
+        file.seek(0)
+        if digest_of(file, os.fstat(file.fileno()).st_size - HASH) != file.read(HASH + 1):
+            raise Damage("STAGE", f"{name}: its hash does not match")
+    try:
+        stated = json.loads(header)
+        ranges = [(log["log"], log["first"], log["count"]) for log in stated["logs"]]
+        right = all(isinstance(log, str) and _count(first) and _count(count) for log, first, count in ranges)
+        right = right and stated["v"] == 1 and stated["cut"] == int(name[-8:])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        right = False
+    if not right:
+        raise Damage("STAGE", f"{name}: its header is not what the format says")
+    return [(log, first, first + count) for log, first, count in ranges]
+
+
+def examine_stage(directory: Directory, report: Report, name: str) -> None:
+    read_stage(directory, name)
+    report.warn("PENDING", None, f"{name}: sealed but not published yet", "completeness")
+
+
+def pending_leaves(directory: Directory, log: str) -> list[tuple[int, int]]:
+    """What stages hold of this log now, oldest first; a damaged one holds nothing, and is a finding elsewhere."""
+    ranges: list[tuple[int, int]] = []
+    for name in sorted(directory.list(Report(), "stage/")):
+        try:
+            ranges += [(first, end) for named, first, end in read_stage(directory, name) if named == log]
+        except Damage:
+            continue
+    return ranges
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 10. One log
+# ----------------------------------------------------------------------------------------------------------------------
+
+HEADERS_MAGIC, BODIES_MAGIC, SHEET_MAGIC = b"afhead1\n", b"afbody1\n", b"afkeys1\n"
+ROW = 88  # bytes of a key sheet's row
+ZERO_ROW = bytes(ROW)
+MISSING_BUNDLES_MAX = 1000  # more than these and half of all: the log is not examined, for a size may be a lie
+
+
+class Examined(NamedTuple):
+    """What the rest of the directory needs to know of a log."""
+
+    name: str
+    origin: str | None
+    size: int
+    root: bytes | None
+    roots: dict[int, bytes]
+    told: Testimony
+
+
+class Log:
+    """The examination of one log: heads, leaves with tiles and ciphertexts, higher tiles, sheets, what is left over.
+
+    ``files`` holds the names found on disk; each step takes away what it accounts for, and what remains is a finding.
+    """
+
+    def __init__(
+        self, directory: Directory, report: Report, *, name: str, keys: LogKeys | None, files: set[str]
+    ) -> None:
+        self.directory, self.report, self.name, self.keys, self.files = directory, report, name, keys, files
+        self.place = f"logs/{name}/"
+        self.heads: dict[int, bytes] = {}  # size: root, of every kept head that both keys signed
+        self.origin: str | None = None
+        self.size = 0  # leaves below the head that is examined
+        self.size_pending = 0  # and with those that pending stages hold, or that were published meanwhile
+        self.told = Testimony(report, name)
+        self.tree = Tree(())
+
+    def fail(self, code: str, what: str, axis: str = "integrity") -> None:
+        self.report.fail(code, self.name, what, axis)
+
+    def examine(self, sizes: Iterable[int]) -> Examined:
+        """``sizes``: those at which a pin or a roster states a root."""
+        head = self.read_heads()
+        if head is None or self.is_hollow(head.size):
+            return Examined(self.name, self.origin, 0, None, {}, self.told)
+        self.size = self.size_pending = head.size
+        self.tree = Tree({*self.heads, self.size, *sizes})
+        self.read_leaves()
+        self.check_higher_tiles()
+        self.check_heads(head)
+        for segment in range(-(-self.size // SEGMENT)):
+            self.check_sheet(segment)
+        self.check_left_over()
+        self.told.conclude()
+        return Examined(self.name, self.origin, self.size, head.root, self.tree.roots, self.told)
+
+    # -- heads
+
+    def read_head(self, name: str) -> tuple[Head, bytes] | None:
+        """A head with both signatures, and its bytes; anything less is a finding."""
+        self.files.discard(name)
+        try:
+            data = self.directory.read(name, NOTE_BYTES_MAX)
+            head = parse_head(data)
+            if len(head.signatures) != 2:
+                raise Damage("HEAD", "it has not exactly two signatures")
+            if self.keys and (objection := head.objection(self.keys)):
+                raise Damage("SIGNATURE", objection)
+            if self.origin not in (None, head.origin):
+                raise Damage("ORIGIN", "its origin is not that of the log's other heads")
+        except Damage as damage:
+            self.fail(damage.code, f"{name}: {damage}")
+            return None
+        self.origin = head.origin
+        return head, data
+
+    def read_heads(self) -> Head | None:
+        """All heads; returns the newest published one: the checkpoint, or if it is damaged the largest kept."""
+        name = self.place + "tree/checkpoint"
+        published, newest = self.read_head(name), None
+        names = {n for n in self.files if n.startswith(self.place + "heads/")}
+        if published:
+            names.add(f"{self.place}heads/{published[0].size}")
+        for kept_name in sorted(names):
+            size, kept = int(kept_name.rpartition("/")[2]), self.read_head(kept_name)
+            if kept and kept[0].size != size:
+                self.fail("HEAD", f"{kept_name}: it is a head of size {kept[0].size}")
+            elif kept:
+                self.heads[size] = kept[0].root
+                newest = kept[0] if newest is None or size > newest.size else newest
+                if published and size == published[0].size and kept[1] != published[1]:
+                    self.fail("HEAD", f"{name}: not the same bytes as {kept_name}")
+        if published is None and newest is None:
+            self.fail("NO-HEAD", f"{self.place}: no head that its log signed, so nothing in it can be judged")
+        return published[0] if published else newest
+
+    def is_hollow(self, size: int) -> bool:
+        """Whether most of the log is not here at all, so that to name what is missing would never end."""
+        bundles = sum(name.startswith(self.place + "tree/tile/entries/") for name in self.files)
+        hollow = -(-size // TILE) > 2 * bundles + MISSING_BUNDLES_MAX
+        if hollow:
+            self.fail("MISSING", f"{self.place}: the head states {size} leaves, and only {bundles} bundles are here")
+        return hollow
+
+    def check_heads(self, newest: Head) -> None:
+        """Each head against the tree, and against the partial tiles that it still needs."""
+        for size, root in {**self.heads, self.size: newest.root}.items():
+            if size > self.size:
+                self.beyond(size, f"{self.place}heads/{size}: newer than the checkpoint")
+            elif self.tree.roots.get(size) != root:
+                self.fail("ROOT", f"the head of size {size}: the tree here has another root at that size")
+            level, count, now = 0, size, self.size
+            while 0 < count < now:
+                number, width = divmod(count, TILE)
+                for kind in ("entries", "0") if level == 0 else (str(level),):
+                    name = self.place + tile_name(kind, number, width)
+                    if width and number == now // TILE and name not in self.files:
+                        self.fail("MISSING", f"{name}: missing, and the head of size {size} needs it")
+                level, count, now = level + 1, number, now // TILE
+
+    def beyond(self, size: int, what: str) -> None:
+        """Something that reaches past the head, to this size: right only if a stage or a newer head covers it."""
+        if size > self.size_pending:
+            self.look_again()
+        if size <= self.size_pending:
+            what = f"{what}; leaves that are being published account for it"
+            self.report.warn("PENDING", self.name, what, "completeness")
+        else:
+            self.fail("BEYOND-HEAD", f"{what}; no head and no pending stage accounts for it")
+
+    def look_again(self) -> None:
+        """How far the log may go by now. Stages come first: one that went in between has a newer head in its place.
+
+        What lies there is not compared with a stage: its hash has no key, so that would show nothing, and a restart
+        truncates the files to what the stage says.
+        """
+        try:
+            ranges = pending_leaves(self.directory, self.name)
+            head = parse_head(self.directory.read(self.place + "tree/checkpoint", NOTE_BYTES_MAX))
+        except Damage:
+            return
+        if self.keys is None or head.objection(self.keys) is None:
+            self.size_pending = max(self.size_pending, head.size)
+        for first, end in ranges:
+            if first <= self.size_pending:
+                self.size_pending = max(self.size_pending, end)
+
+    # -- leaves and tiles
+
+    def read_leaves(self) -> None:
+        """Every bundle with its tile, and in step with it the ciphertexts of the same leaves."""
+        for number in range(-(-self.size // SEGMENT)):
+            segment = Segment(self, number)
+            for tile in range(number * SEGMENT // TILE, -(-min(self.size, (number + 1) * SEGMENT) // TILE)):
+                self.tree.add_tile(self.read_tile(tile, min(TILE, self.size - tile * TILE), segment))
+            segment.close()
+
+    def read_tile(self, number: int, width: int, segment: Segment) -> bytes:
+        """One bundle and its level-0 tile. Where they differ the tree goes on with the tile: the root will judge it."""
+        first, sha256 = number * TILE, hashlib.sha256
+        tile = self.read_hashes("0", number, width)
+        name = self.place + tile_name("entries", number, width)
+        try:
+            data, whole = self.read_part("entries", number, width)
+            leaves = split_entries(data)
+            if leaves is None or len(leaves) != whole:
+                raise Damage("BUNDLE", f"{name}: does not hold {width} entries")
+        except Damage as damage:
+            self.fail(damage.code, str(damage))
+            self.told.unreadable += width
+            self.told.lose(first, width)
+            segment.skip(width)
+            return tile or bytes(width * HASH)
+        hashes = b"".join([sha256(b"\0" + leaf).digest() for leaf in leaves[:width]])
+        if tile is not None and tile != hashes:
+            for i in range(0, len(tile), HASH):
+                if hashes[i : i + HASH] != tile[i : i + HASH]:
+                    self.fail("ENTRY", f"entry {first + i // HASH}: {name} and its tile of level 0 differ")
+        segment.hear(first, leaves[:width])
+        return tile or hashes
+
+    def read_hashes(self, level: str, number: int, width: int) -> bytes | None:
+        try:
+            data, whole = self.read_part(level, number, width)
+            if len(data) != whole * HASH:
+                raise Damage("TILE", f"{self.place}{tile_name(level, number, width)}: does not hold {width} hashes")
+        except Damage as damage:
+            self.fail(damage.code, str(damage))
+            return None
+        return data[: width * HASH]
+
+    def read_part(self, level: str, number: int, width: int) -> tuple[bytes, int]:
+        """A tile or bundle and its width; or the full one, if that took the place of a partial one while this ran."""
+        name, full = (self.place + tile_name(level, number, w) for w in (width, TILE))
+        self.files.discard(name)
+        try:
+            return self.directory.read(name, BUNDLE_BYTES_MAX), width
+        except Damage as damage:
+            try:
+                return self.directory.read(full, BUNDLE_BYTES_MAX), TILE
+            except Damage:
+                raise damage from None
+
+    def check_higher_tiles(self) -> None:
+        nodes, level = bytes(self.tree.full), 1
+        while nodes:
+            above = []
+            for number in range(-(-len(nodes) // (TILE * HASH))):
+                content = nodes[TILE * HASH * number :][: TILE * HASH]
+                width = len(content) // HASH
+                if self.read_hashes(str(level), number, width) not in (None, content):
+                    name = self.place + tile_name(str(level), number, width)
+                    self.fail("TILE", f"{name}: not the hashes of the tiles below it")
+                if width == TILE:
+                    above.append(levels(content)[8])
+            nodes, level = b"".join(above), level + 1
+
+    # -- key sheets
+
+    def check_sheet(self, segment: int) -> None:
+        """The sheet in force, and its rows against the leaves that they are for."""
+        prefix = f"{self.place}sheets/{segment:06d}."
+        versions = sorted(int(name[len(prefix) :]) for name in self.files if name.startswith(prefix))
+        if not versions:
+            self.fail("MISSING", f"{prefix}1: missing")
+            return
+        self.files.difference_update(f"{prefix}{version}" for version in versions)
+        for version in versions[:-1]:
+            self.fail("SHEET-OLD", f"{prefix}{version}: was replaced, and is still here", "erasure")
+        name, rows = f"{prefix}{versions[-1]}", min(SEGMENT, self.size - segment * SEGMENT)
+        try:
+            with self.directory.open(name, SHEET_MAGIC) as file:
+                data = file.read(ROW * rows)
+                self.check_end(file, segment, name)
+            if len(data) != ROW * rows:
+                raise Damage("SIZE", f"{name}: has fewer than {rows} rows, one for each leaf")
+        except Damage as damage:
+            self.fail(damage.code, str(damage))
+            return
+        used = [data[i : i + ROW] != ZERO_ROW for i in range(0, len(data), ROW)]
+        for row, (is_used, body) in enumerate(zip(used, self.told.has_body[segment * SEGMENT :][:rows])):
+            if is_used != body < 2:
+                what = "is blank although the leaf has a body" if body else "is used although the leaf has no body"
+                self.fail("SHEET-ROW", f"{name}: row {row} {what}", "erasure")
+        self.check_sheet_statement(self.told.sheets.get(segment), name, data, used)
+
+    def check_sheet_statement(self, stated: dict[str, Any] | None, name: str, data: bytes, used: list[bool]) -> None:
+        """The same sheet against the newest statement of a leaf."""
+        version, rows = (stated["version"], stated["rows"]) if stated else (1, 0)
+        if not name.endswith(f".{version}"):
+            self.fail("SHEET-CHANGED", f"{name}: version {version} is the one that leaves speak of", "erasure")
+            return
+        digest = b64u(hashlib.sha256(SHEET_MAGIC + data[: ROW * rows]).digest()).decode()
+        if stated and (rows > len(used) or digest != stated["sha256"]):
+            what = f"{name}: its first {rows} rows are not those that a leaf committed to"
+            self.fail("SHEET-CHANGED", what, "erasure")
+        if True in used[rows:]:
+            what = f"{name}: no leaf speaks yet of row {used.index(True, rows)} and those after it"
+            self.report.add("erasure", NOT_ASSESSED, "SHEET-UNCOVERED", self.name, what)
+
+    # -- ends and rests
+
+    def check_end(self, file: BinaryIO, segment: int, name: str) -> None:
+        """A segment's file ends with its last leaf; only the open segment may go on, for a pending stage."""
+        if file.read(1):
+            is_open = segment == self.size // SEGMENT
+            self.beyond(self.size + 1 if is_open else self.size_pending + 1, f"{name}: goes on after its last leaf")
+
+    def check_left_over(self) -> None:
+        """Files that no step took: partial tiles of earlier heads, what a stage put there, what should not be here."""
+        for name in sorted(self.files):
+            kind, _, rest = name[len(self.place) :].partition("/")
+            tile = re.fullmatch(TILE_PATH, name[len(self.place) :])
+            try:
+                if kind == "anchors":
+                    what = f"{name}: this version of the format has no such evidence; it was not read"
+                    self.report.warn("ANCHOR-UNREAD", self.name, what, "anchor")
+                elif tile:
+                    number = int(tile["number"].replace("/", "").replace("x", ""))
+                    self.check_partial(name, tile["level"], number, int(tile["width"] or TILE))
+                elif rest.partition(".")[0] == f"{self.size // SEGMENT:06d}":
+                    self.beyond(self.size + 1, f"{name}: a segment without leaves")
+                else:
+                    raise Damage("UNKNOWN-FILE", f"{name}: no leaf of this log accounts for it")
+            except Damage as damage:
+                self.fail(damage.code, str(damage))
+
+    def check_partial(self, name: str, level: str, number: int, width: int) -> None:
+        """A tile that the newest head does not need: the beginning of the one that it does need, or a stage's."""
+        height = 0 if level == "entries" else int(level)
+        newest = min(TILE, (self.size >> 8 * height) - TILE * number)
+        if name != self.place + tile_name(level, number, width):
+            raise Damage("UNKNOWN-FILE", f"{name}: the format knows no such tile")
+        if width > newest:
+            self.beyond((TILE * number + width) << 8 * height, f"{name}: a tile past the newest head")
+            return
+        whole = self.directory.read(self.place + tile_name(level, number, newest), BUNDLE_BYTES_MAX)
+        entries = split_entries(whole) if level == "entries" else None
+        expected = whole[: width * HASH] if entries is None else join_entries(entries[:width])
+        if self.directory.read(name, BUNDLE_BYTES_MAX) != expected:
+            raise Damage("TILE", f"{name}: not the beginning of the newest tile at its place")
+        if newest == TILE:
+            self.report.warn("LEFTOVER", self.name, f"{name}: right, but its tile is finished")
+
+
+class Segment:
+    """The header blocks and bodies of 65,536 leaves, read in step with the leaves."""
+
+    def __init__(self, log: Log, number: int) -> None:
+        self.log, self.number = log, number
+        self.headers, self.bodies = self._open("headers", HEADERS_MAGIC), self._open("bodies", BODIES_MAGIC)
+
+    def _open(self, kind: str, magic: bytes) -> BinaryIO:
+        """The file, or an empty one in its place, so that every leaf then lacks what it names."""
+        name = f"{self.log.place}{kind}/{self.number:06d}"
+        self.log.files.discard(name)
+        try:
+            return self.log.directory.open(name, magic)
+        except Damage as damage:
+            self.log.fail(damage.code, str(damage))
+            return io.BytesIO()
+
+    def close(self) -> None:
+        for kind, file in (("headers", self.headers), ("bodies", self.bodies)):
+            with file:
+                self.log.check_end(file, self.number, f"{self.log.place}{kind}/{self.number:06d}")
+
+    def skip(self, leaves: int) -> None:
+        """Stay in step where leaves cannot be read."""
+        for _ in range(leaves):
+            digest_of(self.headers, int.from_bytes(self.headers.read(2), "big"))
+            digest_of(self.bodies, int.from_bytes(self.bodies.read(4), "big"))
+
+    def hear(self, first: int, leaves: list[bytes]) -> None:
+        """The inner loop, a round for each leaf, so names are local: its form, its ciphertexts, and what it says."""
+        log, told, read_header, read_body = self.log, self.log.told, self.headers.read, self.bodies.read
+        sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.unhexlify, told.count
+        has_body, ids, parse = told.has_body, told.ids, LEAF.fullmatch
+        for index, leaf in enumerate(leaves, first):
+            match = parse(leaf)
+            if match is None:
+                told.cannot_read(index, why_not_a_leaf(leaf))
+                told.lose(index, 1)
+                self.skip(1)
+                continue
+            bucket, _, body, data, _, header, id_, boot, source, number, time_us, kind = match.groups()
+            ids += plain(id_.translate(None, b"-"))
+            has_body.append(body is not None)
+
+            frame = read_header(2)
+            length = number_of(frame, "big")
+            if header is None:
+                if frame != b"\0\0":
+                    log.fail("HEADER", f"entry {index}: has no header block, and headers/{self.number:06d} disagrees")
+                    read_header(length)
+            elif b64u(sha256(read_header(length)).digest()) != header:
+                log.fail("HEADER", f"entry {index}: its header block in headers/{self.number:06d} has another digest")
+
+            frame = read_body(4)
+            length = number_of(frame, "big")
+            if body is None:
+                if frame != b"\0\0\0\0":
+                    log.fail("BODY", f"entry {index}: has no body, and bodies/{self.number:06d} disagrees")
+                    digest_of(self.bodies, length)
+            else:
+                digest = sha256(read_body(length)).digest() if length <= CHUNK else digest_of(self.bodies, length)
+                if b64u(digest) != body or int(bucket) != (length - 1).bit_length():
+                    log.fail("BODY", f"entry {index}: its body in bodies/{self.number:06d} has another digest or size")
+
+            count(index, kind, (source, boot), int(number), int(time_us))
+            if data is not None or kind in SPEAKING or len(number) == 16 or len(time_us) == 16:
+                self.hear_facts(index, match, (source, boot))
+
+    def hear_facts(self, index: int, match: re.Match[bytes], source: Source) -> None:
+        """A leaf that speaks of the log, or one with numbers so large that they must be looked at."""
+        try:
+            facts = public_facts(self.log.name, match)
+        except Damage as damage:
+            self.log.told.cannot_read(index, str(damage))
+            return
+        if facts is not None:
+            self.log.told.hear(index, match["type"].decode(), facts, source, int(match["seq"]))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 11. The whole directory
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+ATTEMPTS_MAX = 3  # readings of a directory that changes and looks damaged; true damage looks the same each time
+
+
+class Pin(NamedTuple):
+    """A head that somebody kept elsewhere, as read."""
+
+    file: str
+    head: Head
+
+
+class Verification:
+    """A data directory: unpublished parts, the system log, the logs that it names, and what they say of each other."""
+
+    def __init__(self, path: str, system_keys: LogKeys | None, pins: list[Pin], report: Report) -> None:
+        self.directory, self.pins, self.report = Directory(path), pins, report
+        self.keys: dict[str, LogKeys | None] = {"system": system_keys}
+        self.logs: dict[str, Examined] = {}
+        self.moved = False  # whether files came or went while they were read
+
+    def run(self) -> None:
+        names = self.directory.list(self.report)
+        self.check("FORMAT", None, self.check_format)
+        for stage in sorted(name for name in names if name.startswith("stage/")):
+            self.check(stage, None, examine_stage, self.directory, self.report, stage)
+        for shard, files in grouped(names, "wal/").items():
+            self.check(shard, None, examine_wal, self.directory, self.report, sorted(files))
+        for shard in grouped(names, "damaged/"):
+            what = (
+                f"{shard}: a write-ahead shard that was damaged after it was durable, kept as evidence; it was not read"
+            )
+            self.report.warn("DAMAGED-WAL", None, what)
+
+        files_of = grouped(names, "logs/")
+        self.check("logs/system", "system", self.examine_log, "system", files_of.pop("logs/system", set()))
+        told = self.logs["system"].told if "system" in self.logs else Testimony(self.report, "system")
+        for place in sorted(files_of):
+            log = place.partition("/")[2]
+            self.keys[log] = self.project_keys(log, told)
+            self.check(place, log, self.examine_log, log, files_of[place])
+        self.check("system", "system", self.check_projects, told)
+        if "affidavit.toml" in names:
+            self.check("affidavit.toml", "system", self.check_configuration, told)
+        self.check("pins", None, self.check_pins)
+        self.moved = self.directory.list(Report()) != names
+
+    def check(self, where: str, log: str | None, step: Callable[..., None], *arguments: object) -> None:
+        """Whatever a hostile directory makes go wrong in one step is a finding about it; the other steps still run."""
+        try:
+            step(*arguments)
+        except Damage as damage:
+            self.report.fail(damage.code, log, str(damage))
+        except Exception as error:  # noqa: BLE001 - the promise is that no byte of the directory ends the verification
+            self.report.fail("ERROR", log, f"{where}: cannot be judged ({type(error).__name__}: {str(error)[:200]})")
+
+    def check_format(self) -> None:
+        if self.directory.read("FORMAT", 64) != FORMAT:
+            raise Damage("FORMAT", "FORMAT: not a ledger of this version")
+
+    def examine_log(self, name: str, files: set[str]) -> None:
+        if self.keys[name] is None:
+            what = "no verifier keys, so no signature was checked: give the system log's with --vkey"
+            self.report.add("integrity", NOT_ASSESSED, "NO-VKEY", name, what)
+        what = "there is no timestamp or cosignature of anybody else"
+        self.report.add("time", NOT_ASSESSED, "NO-TIMESTAMP", name, what)
+        sizes = {pin.head.size for pin in self.pins}
+        if "system" in self.logs:
+            sizes.update(row["size"] for row in self.logs["system"].told.roster if row["project"] == name)
+        log = Log(self.directory, self.report, name=name, keys=self.keys[name], files=files)
+        self.logs[name] = log.examine(sizes)
+
+    def project_keys(self, log: str, told: Testimony) -> LogKeys | None:
+        """The keys that the system log gave this project; they are worth as much as the system log's signature."""
+        if log not in told.projects:
+            self.report.fail("UNKNOWN-LOG", log, f"logs/{log}: no project.create in the system log names it")
+            return None
+        if self.keys["system"] is None:
+            return None
+        created = told.projects[log]
+        try:
+            keys = parse_vkeys((created["vkeys"][0], created["vkeys"][1]))
+            if keys.origin != created["origin"] or not keys.origin.endswith("/" + log):
+                raise Damage("VKEY", "they or the origin are another log's")
+        except Damage as damage:
+            self.report.fail("VKEY", log, f"the keys in its project.create: {damage}")
+            return None
+        return keys
+
+    def check_projects(self, told: Testimony) -> None:
+        """The system log about itself, then its newest roster: a log cannot vanish, shrink or be exchanged."""
+        own, keys = next(iter(told.projects.values()), None), self.keys["system"]
+        if keys and not told.unreadable and own != {"project": "system", "origin": keys.origin, "vkeys": [*keys.vkeys]}:
+            self.report.fail(
+                "VKEY", "system", "its first project.create does not give the keys that it is checked with"
+            )
+        rows = {row["project"]: row for row in told.roster}
+        for name in sorted({*rows, *told.projects} - {"system"}):
+            row, log = rows.get(name), self.logs.get(name)
+            if log is None and (row or name in told.ever_on_roster):
+                what = f"logs/{name}: missing, and a roster of the system log names it"
+                self.report.fail("LOG-MISSING", name, what, "completeness")
+            elif log is None:
+                what = f"logs/{name}: created, but not here; no roster names it yet"
+                self.report.warn("LOG-ABSENT", name, what, "completeness")
+            elif row and log.root is not None:
+                if row["origin"] != log.origin:
+                    self.report.fail("ROSTER-ORIGIN", name, "the newest roster gives this log another origin")
+                if log.size < row["size"]:
+                    what = f"{log.size} leaves are here, and the newest roster states {row['size']}"
+                    self.report.fail("LOG-SHORT", name, what, "completeness")
+                elif b64u(log.roots[row["size"]]).decode() != row["root"]:
+                    self.report.fail(
+                        "ROSTER-ROOT", name, f"the newest roster states another root at size {row['size']}"
+                    )
+
+    def check_configuration(self, told: Testimony) -> None:
+        with self.directory.open("affidavit.toml") as file:
+            digest = digest_of(file, os.fstat(file.fileno()).st_size)
+        if b64u(digest).decode() != told.config:
+            what = "affidavit.toml: not the configuration that the newest config.change records"
+            self.report.fail("CONFIG-UNRECORDED", "system", what, "authority")
+
+    def check_pins(self) -> None:
+        by_origin = {log.origin: log for log in self.logs.values() if log.root is not None}
+        covered = dict.fromkeys(self.logs, -1)
+        for pin in self.pins:
+            size, log = pin.head.size, by_origin.get(pin.head.origin)
+            keys = self.keys[log.name] if log else None
+            if log is None:
+                what = f"{pin.file}: a head of size {size} of a log that is not here: {pin.head.origin}"
+                self.report.fail("ROLLBACK", None, what, "anchor")
+            elif keys is None:
+                what = f"{pin.file}: without keys nobody can say who signed it"
+                self.report.add("anchor", NOT_ASSESSED, "NO-VKEY", log.name, what)
+            elif objection := pin.head.objection(keys):
+                self.report.fail("PIN", log.name, f"{pin.file}: not a head that this log signed: {objection}", "anchor")
+            elif size > log.size:
+                what = f"{pin.file}: the log signed a head of size {size}, and only {log.size} leaves are here"
+                self.report.fail("ROLLBACK", log.name, what, "anchor")
+            elif log.roots.get(size) != pin.head.root:
+                self.report.fail("FORK", log.name, f"{pin.file}: the log signed another tree of size {size}", "anchor")
+            else:
+                covered[log.name] = max(covered[log.name], size)
+        for name, size in covered.items():
+            what = "no head that somebody else kept was compared with this log"
+            if size >= 0:
+                what = f"the last {self.logs[name].size - size} leaves lie beyond the newest pin, of size {size}"
+            if size != self.logs[name].size:
+                self.report.warn("UNANCHORED", name, what, "anchor")
+
+
+def verify_directory(path: str, keys: LogKeys | None, pins: list[tuple[str, bytes]]) -> tuple[Report, list[Examined]]:
+    """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        report, heads = Report(), []
+        for name, content in pins:
+            try:
+                heads.append(Pin(name, parse_head(content)))
+            except Damage as damage:
+                report.fail("PIN", None, f"{name}: {damage}", "anchor")
+        verification = Verification(path, keys, heads, report)
+        verification.check(path, None, verification.run)
+        if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
+            break
+        if attempt == ATTEMPTS_MAX:
+            what = "files came or went at each reading: stop the service, or take a copy, and run again"
+            report.warn("MOVED", None, what)
+    return report, list(verification.logs.values())
+
+
+def grouped(names: set[str], prefix: str) -> dict[str, set[str]]:
+    """The names that begin so, by their first two parts."""
+    groups: dict[str, set[str]] = {}
+    for name in sorted(name for name in names if name.startswith(prefix)):
+        groups.setdefault("/".join(name.split("/")[:2]), set()).add(name)
+    return groups
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 12. One proof (tlog-proof)
+# ----------------------------------------------------------------------------------------------------------------------
+
+PROOF_BYTES_MAX = 64 << 20  # disclosed values may be long; everything else in a proof fits in 100 KB
+PATH_MAX = 63  # hashes in an inclusion proof: sizes are below 2^63
+HEADER_SLOTS = (
+    "type times app team environment provider model prompt data_class outcome policy usage cost counts capture actor"
+)
+BODY_SLOTS = (
+    "wire http identity context model params system messages tools output reasoning finish usage_raw logprobs error"
+)
+SLOTS = {"header": HEADER_SLOTS.split(), "body": BODY_SLOTS.split()}
+
+
+class Proved(NamedTuple):
+    """What a proof that holds shows: this leaf is in the tree of this head, and committed to these values."""
+
+    head: Head
+    position: int
+    leaf: str
+    fields: list[dict[str, Any]]
+
+
+def verify_proof(data: bytes, keys: LogKeys) -> Proved:
+    """Raises ``Damage`` unless everything in the proof holds; nothing in ``extra`` is believed before it was hashed."""
+    preamble, _, note = data.partition(b"\n\n")
+    match = re.fullmatch(
+        rb"c2sp\.org/tlog-proof@v1\n(?:extra (.+)\n)?index (0|[1-9][0-9]{0,18})((?:\n[^\n]+)*)", preamble
+    )
+    if match is None or not preamble.isascii():
+        raise Damage("PROOF", "not a proof of tlog-proof v1")
+    if match[1] is None:
+        raise Damage("NO-LEAF", "the proof has no extra line, so the leaf that it is about is not known")
+    path = [decode_base64(line) for line in match[3].decode().split("\n")[1:]]
+    if len(path) > PATH_MAX or any(len(node) != HASH for node in path):
+        raise Damage("PROOF", "its path has too many hashes, or one that has not 32 bytes")
+
+    head = parse_head(note)
+    if len(head.signatures) != 2:
+        raise Damage("HEAD", "the head has not exactly two signatures")
+    if objection := head.objection(keys):
+        raise Damage("SIGNATURE", objection)
+
+    extra, position = parse_canonical(decode_base64(match[1].decode())), int(match[2])
+    members = {"v": lambda v: _positive(v) and v == 1, "leaf": lambda v: isinstance(v, str), "fields": _array(_field)}
+    if not isinstance(extra, dict) or not _object(members)({"fields": [], **extra}):
+        raise Damage("EXTRA", "the extra data is not what the format says")
+    leaf = extra["leaf"].encode()
+    if root_from_path(hashlib.sha256(b"\0" + leaf).digest(), position, head.size, path) != head.root:
+        raise Damage("INCLUSION", "the path does not lead from this leaf at this index to the root of the head")
+    form = LEAF.fullmatch(leaf)
+    if form is None or len(leaf) > LEAF_BYTES_MAX:
+        raise Damage("LEAF", f"the leaf {why_not_a_leaf(leaf)}")
+    public_facts(head.origin.rpartition("/")[2], form)
+    return Proved(head, position, extra["leaf"], [disclosed(field, form) for field in extra.get("fields", [])])
+
+
+_field = _object(
+    {
+        "block": _matching("header|body"),
+        "slot": _count,
+        "value": lambda _: True,
+        "salt": _digest,
+        "others": _array(_digest),
+    }
+)
+
+
+def disclosed(field: dict[str, Any], leaf: re.Match[bytes]) -> dict[str, Any]:
+    """A value belongs to a leaf if its commitment, put among the others, gives the root that the leaf states."""
+    block, slots, slot = field["block"], SLOTS[field["block"]], field["slot"]
+    if slot >= len(slots) or len(field["others"]) != len(slots) - 1:
+        raise Damage("EXTRA", f"a disclosed field names no slot of the {block}")
+    salt, *others = [
+        binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=")
+        for text in (field["salt"], *field["others"])
+    ]
+    path = slots[slot].encode()
+    value = json.dumps(field["value"], ensure_ascii=False, separators=(",", ":")).encode()  # sorted by parse_canonical
+    own = hashlib.sha256(b"affidavit/field/v1\0" + salt + len(path).to_bytes(2, "big") + path + value).digest()
+    root = hashlib.sha256(b"affidavit/fields/v1\0" + b"".join([*others[:slot], own, *others[slot:]])).digest()
+    if b64u(root) != leaf[f"{block}_root"]:
+        raise Damage("COMMITMENT", f"the leaf did not commit to this value of the {block} field {slots[slot]}")
+    return {"block": block, "slot": slots[slot], "value": field["value"]}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 13. The command
+# ----------------------------------------------------------------------------------------------------------------------
+
+EXIT_OK, EXIT_NOT_OK, EXIT_USAGE, EXIT_NO_ANCHOR = 0, 1, 2, 3
+
+
+class UsageError(Exception):
+    """What was asked for cannot be started: a file that was named on the command line cannot be used."""
+
+
+def read_given(path: str, bytes_max: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(bytes_max + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read ({type(error).__name__})") from None
+    if len(data) > bytes_max:
+        raise UsageError(f"{path}: longer than {bytes_max} bytes")
+    return data
+
+
+def read_vkeys(path: str) -> LogKeys:
+    lines = read_given(path, NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
+    try:
+        if len(lines) != 2:
+            raise Damage("VKEY", "it must hold two verifier keys, one a line, Ed25519 first")
+        return parse_vkeys((lines[0], lines[1]))
+    except Damage as damage:
+        raise UsageError(f"{path}: not a vkeys file: {damage}") from None
+
+
+def default_vkeys() -> LogKeys | None:
+    keys = os.environ.get("AFFIDAVIT_KEYS")
+    path = os.path.join(keys, "public", "system.vkeys") if keys else ""
+    return read_vkeys(path) if path and os.path.exists(path) else None
+
+
+def default_directory() -> str:
+    home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.environ.get("AFFIDAVIT_DATA") or os.path.join(home, "affidavit")
+
+
+def base64_root(root: bytes | None) -> str | None:
+    return None if root is None else binascii.b2a_base64(root, newline=False).decode()
+
+
+def print_findings(report: Report) -> None:
+    print()
+    for verdict, axis, code, log, what in report.findings():
+        print(f"{verdict:<13}{axis:<13}{code:<18} {log or '-':<12} {what}")
+
+
+def print_json(result: dict[str, Any], report: Report) -> None:
+    print(json.dumps({**result, "findings": [finding._asdict() for finding in report.findings()]}))
+
+
+def run_directory(path: str, arguments: argparse.Namespace) -> int:
+    keys = read_vkeys(arguments.vkey) if arguments.vkey else default_vkeys()
+    pins = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.pin]
+    report, logs = verify_directory(path, keys, pins)
+    overall = {axis: report.overall(axis) for axis in AXES}
+    size = sum(log.size for log in logs)
+    print(f"{printable(path)}: {len(logs)} logs, {size} leaves\n")
+    for log in logs:
+        print(f"  {log.name:<20} size {log.size:<10} root {base64_root(log.root) or 'unknown'}")
+    print(f"\n{'axis':<13}{'verdict':<13}what this does not prove")
+    for axis in AXES:
+        print(f"{axis:<13}{overall[axis]:<13}{DOES_NOT_PROVE[axis]}")
+    print_findings(report)
+    if overall["integrity"] == overall["anchor"] == OK:
+        print("\nThis ledger is verified: its bytes agree with heads that its keys signed and somebody else kept.")
+    elif overall["integrity"] == OK:
+        print("\nIts bytes agree with the newest heads that its keys signed. That others saw these heads is not shown.")
+    else:
+        print("\nThe integrity of this ledger is not established.")
+    if arguments.json:
+        rows = [
+            {"log": log.name, "origin": log.origin, "size": log.size, "root": base64_root(log.root)} for log in logs
+        ]
+        for row, log in zip(rows, logs):
+            row.update({axis: report.verdict(axis, log.name) for axis in AXES})
+        print_json({**overall, "size": size, "logs": rows}, report)
+    if arguments.require_anchor and overall["anchor"] != OK:
+        return EXIT_NO_ANCHOR
+    return EXIT_OK if overall["integrity"] == OK and FAIL not in overall.values() else EXIT_NOT_OK
+
+
+def run_proof(path: str, arguments: argparse.Namespace) -> int:
+    if not arguments.vkey:
+        raise UsageError("a proof needs --vkey FILE, the two verifier keys of the log that it is from")
+    keys, report, proved = read_vkeys(arguments.vkey), Report(), None
+    data = read_given(path, PROOF_BYTES_MAX)
+    try:
+        proved = verify_proof(data, keys)
+    except Damage as damage:
+        report.fail(damage.code, keys.origin, f"{path}: {damage}")
+    except Exception as error:  # noqa: BLE001 - a proof comes from strangers; no byte of it may end this program
+        report.fail("ERROR", keys.origin, f"{path}: cannot be judged ({type(error).__name__}: {str(error)[:200]})")
+    result: dict[str, Any] = {"verdict": FAIL}
+    if proved is None:
+        print(f"{printable(path)}: this proof does not hold.")
+        print_findings(report)
+    else:
+        size, origin, index = proved.head.size, proved.head.origin, proved.position
+        print(
+            f"{printable(path)}: this entry is included in the head of size {size} of {printable(origin)}, at {index}."
+        )
+        print("It says nothing of any other entry, nor whether anybody else saw that head.\n")
+        print(f"leaf    {proved.leaf}")
+        for field in proved.fields:
+            print(f"{field['block']:<8}{field['slot']} = {json.dumps(field['value'])}")
+        result = {"verdict": OK, "origin": origin, "index": index, "size": size, "root": base64_root(proved.head.root)}
+        result |= {"leaf": proved.leaf, "fields": proved.fields}
+    if arguments.json:
+        axes = dict.fromkeys(AXES, NOT_ASSESSED)  # of the log: a proof of one entry says nothing of it
+        if proved is None:
+            axes["integrity"] = FAIL
+        print_json({**axes, "size": int(proved is not None), "logs": [], "proof": result}, report)
+    return EXIT_OK if proved else EXIT_NOT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Check an affidavit ledger, or one proof out of it. Only reads.",
+        epilog="Exit: 0 integrity OK and no FAIL (or the proof holds), 1 else, 2 usage, 3 anchor required and not OK.",
+    )
+    keys_help = "the log's two verifier keys (default for a directory: $AFFIDAVIT_KEYS/public/system.vkeys)"
+    pin_help = "a signed head that was kept elsewhere, of any log; repeatable"
+    parser.add_argument("path", nargs="?", metavar="DIR|FILE.tlog-proof", help="default: $AFFIDAVIT_DATA")
+    parser.add_argument("--vkey", metavar="FILE", help=keys_help)
+    parser.add_argument("--pin", metavar="CHECKPOINT", action="append", default=[], help=pin_help)
+    parser.add_argument("--require-anchor", action="store_true", help="exit with 3 unless the anchor is OK")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    arguments = parser.parse_args(argv)
+    path = arguments.path or default_directory()
+    try:
+        if os.path.isdir(path):
+            return run_directory(path, arguments)
+        if os.path.isfile(path):
+            return run_proof(path, arguments)
+        raise UsageError(f"{path}: neither a data directory nor a proof")
+    except UsageError as error:
+        print(f"affidavit_verify: {printable(str(error))}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
