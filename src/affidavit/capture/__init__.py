@@ -1,0 +1,1 @@
+"""The ways in: every door here makes a record durable before it lets anything pass."""

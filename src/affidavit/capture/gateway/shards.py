@@ -1,0 +1,110 @@
+"""The worker's shard: opened, replaced after a failure, closed at the end.
+
+Promise: while there is no shard that can be made durable, `current` is ``None`` and every call is refused; a failed
+shard is never written to again. A new one is tried every `REOPEN_S` seconds without a hand.
+
+Invariant: calls belong to the shard that holds their intent. When it fails they all end, because the sealer closes what
+it left open and a second outcome in another shard would contradict it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from affidavit.capture.clock import Clock
+from affidavit.errors import AffidavitError, NotDurableError
+from affidavit.event import SOURCE_START, SOURCE_STOP, SourceMeta, encode_meta
+from affidavit.ledger.group_commit import GroupCommit
+from affidavit.ledger.wal import Shard
+
+REOPEN_S = 1.0
+"""Between two attempts to open a shard: a full disk is noticed as mended within a second."""
+
+_log = logging.getLogger(__name__)
+
+
+class Shards:
+    """Owns the shard of this worker; everything here runs on the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        open_shard: Callable[[], Shard],
+        clock: Clock,
+        new_id: Callable[[int], str],
+        on_failure: Callable[[NotDurableError], None],
+    ) -> None:
+        self._open_shard = open_shard
+        self._clock = clock
+        self._new_id = new_id
+        self._on_failure = on_failure
+        self._reopening: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.current: GroupCommit | None = None
+        """What can be made durable now, or ``None``: then calls are refused."""
+
+    async def start(self) -> None:
+        """Open the first shard, or begin to try."""
+        if not self._open():
+            self._reopening = asyncio.create_task(self._reopen(None))
+
+    async def stop(self) -> None:
+        """Say in each log that this source stopped, make it durable, release the shard."""
+        self._stopping = True
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        commit, self.current = self.current, None
+        if commit is None:
+            return
+        await commit.close()
+        shard = commit.shard
+        try:
+            self._announce(shard, SOURCE_STOP)
+            shard.sync()
+        except NotDurableError as error:
+            # The log then ends without the leaf; completeness says WARN, as after a kill.
+            _log.error("%s", error)
+        shard.close()
+
+    def _open(self) -> bool:
+        try:
+            shard = self._open_shard()
+        except (AffidavitError, OSError) as error:
+            _log.error("no write-ahead shard could be opened, so calls are refused until one can: %s", error)
+            return False
+        try:
+            self._announce(shard, SOURCE_START)
+            shard.sync()
+        except NotDurableError as error:
+            _log.error("%s", error)
+            shard.close()
+            return False
+        self.current = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=self._failed)
+        return True
+
+    def _announce(self, shard: Shard, event_type: Literal["source.start", "source.stop"]) -> None:
+        for log in shard.logs:
+            time_us = self._clock.wall_us()
+            meta = SourceMeta(type=event_type, id=self._new_id(time_us), time_us=time_us, mono_us=self._clock.mono_us())
+            shard.begin(log).finish(meta=encode_meta(meta))
+
+    def _failed(self, error: NotDurableError) -> None:
+        failed, self.current = self.current, None
+        _log.error("%s", error)
+        self._on_failure(error)
+        if not self._stopping:
+            self._reopening = asyncio.create_task(self._reopen(failed))
+
+    async def _reopen(self, failed: GroupCommit | None) -> None:
+        if failed is not None:
+            await failed.close()
+            failed.shard.close()
+        while True:
+            await asyncio.sleep(REOPEN_S)
+            if self._open():
+                _log.warning("a new write-ahead shard is open; calls are taken again")
+                return

@@ -1,0 +1,86 @@
+"""What all connections of one worker share. Owned by the loop's thread; nothing else may touch it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Protocol
+
+from affidavit.capture.clock import Clock
+from affidavit.capture.gateway.settings import Bounds, GatewaySettings
+from affidavit.capture.gateway.shards import Shards
+from affidavit.capture.gateway.target import Prefixes
+from affidavit.capture.gateway.upstream import Upstream
+from affidavit.errors import NotDurableError
+from affidavit.ledger.wal import Shard
+from affidavit.text import b64u, uuid7
+
+FINGERPRINT_BYTES = 16
+_RANDOM_BYTES_AN_ID = 10
+_RANDOM_POOL_BYTES = 400 * _RANDOM_BYTES_AN_ID
+"""Random bytes are fetched for 400 ids at once; a system call for each id costs as much as making it."""
+
+
+class InFlight(Protocol):
+    """A call that the worker can end."""
+
+    def shard_failed(self) -> None:
+        """The shard that holds the intent is dead."""
+
+    def stop(self) -> None:
+        """The time for calls in flight is over."""
+
+    def sweep(self, now: float) -> None:
+        """A second has passed: end what takes too long."""
+
+
+class WorkerState:
+    """The shared state of one worker."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        open_shard: Callable[[], Shard],
+        clock: Clock,
+        fingerprint_key: bytes,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.bounds: Bounds = settings.bounds
+        self.clock = clock
+        self.prefixes = Prefixes(projects=settings.projects, providers=tuple(settings.upstreams))
+        self.now = 0.0
+        """The loop's time in seconds, renewed by each sweep; timeouts need no better."""
+        self.upstreams = {
+            name: Upstream(settings=upstream, bounds=settings.bounds, now=lambda: self.now)
+            for name, upstream in settings.upstreams.items()
+        }
+        self.active: set[InFlight] = set()
+        """Calls whose intent is queued or durable and whose outcome is not."""
+        self.bodies_bytes = 0
+        """Request bodies held now."""
+        self.stopping = False
+        self.shards = Shards(open_shard=open_shard, clock=clock, new_id=self.new_id, on_failure=self._shard_failed)
+        self._fingerprint = hmac.new(fingerprint_key, digestmod="sha256")
+        self._random = random
+        self._random_pool = b""
+        self._random_at = 0
+
+    def new_id(self, time_us: int) -> str:
+        """A fresh UUIDv7."""
+        at = self._random_at
+        if at >= len(self._random_pool):
+            self._random_pool = self._random(_RANDOM_POOL_BYTES)
+            at = 0
+        self._random_at = end = at + _RANDOM_BYTES_AN_ID
+        return uuid7(time_us=time_us, random=self._random_pool[at:end])
+
+    def fingerprint(self, secret: bytes) -> str:
+        """Keyed digest of a credential: equal ones correlate within this installation, and nowhere else."""
+        digest = self._fingerprint.copy()
+        digest.update(secret)
+        return b64u(digest.digest()[:FINGERPRINT_BYTES])
+
+    def _shard_failed(self, _error: NotDurableError) -> None:
+        for call in list(self.active):
+            call.shard_failed()
