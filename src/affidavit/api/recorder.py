@@ -1,0 +1,152 @@
+"""Access events of the api process: written, made durable, and only then told to anybody.
+
+Promise: `record` returns only when the event is on disk. While it cannot be put there, every reading is refused; a new
+shard is tried at the next one.
+
+Invariants: the shard belongs to whoever holds the lock; a shard that failed is never written to again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final, NamedTuple
+
+from affidavit.errors import AffidavitError, NotDurableError
+from affidavit.event import (
+    ACCESS_READ,
+    SOURCE_START,
+    SOURCE_STOP,
+    SYSTEM_LOG,
+    AccessMeta,
+    Identity,
+    SourceMeta,
+    View,
+    encode_meta,
+)
+from affidavit.ledger.wal import Shard
+
+SOURCE: Final = "api"
+
+
+class Access(NamedTuple):
+    """Where a durable access event stands: what the sealer is asked to honour."""
+
+    shard: str
+    record: int
+
+
+class AccessRecorder:
+    """The write-ahead shard of the api process."""
+
+    def __init__(
+        self,
+        *,
+        open_shard: Callable[[], Shard],
+        clock_us: Callable[[], int],
+        mono_us: Callable[[], int],
+        new_id: Callable[[int], str],
+    ) -> None:
+        self._open_shard: Final = open_shard
+        self._clock_us: Final = clock_us
+        self._mono_us: Final = mono_us
+        self._new_id: Final = new_id
+        self._lock: Final = Lock()
+        self._shard: Shard | None = None  # guarded by _lock
+
+    def start(self) -> None:
+        """Open the shard and say in each log that this source started."""
+        with self._lock:
+            self._living()
+
+    def record(
+        self,
+        *,
+        log: str,
+        leaves: Sequence[tuple[int, int]],
+        view: View,
+        user: str,
+        origin: str,
+        query: str,
+    ) -> Access:
+        """Make an access event durable; raises `NotDurableError`, and then nothing may be shown."""
+        with self._lock:
+            shard = self._living()
+            time_us = self._clock_us()
+            meta = AccessMeta(
+                type=ACCESS_READ,
+                id=self._new_id(time_us),
+                time_us=time_us,
+                mono_us=self._mono_us(),
+                log=log,
+                leaves=tuple(leaves),
+                view=view,
+                identity=Identity(user=user),
+                origin=origin,
+                query=query,
+            )
+            # A reading is recorded in the log that it reads; that of a log which is configured no more, in the system
+            # log.
+            record = shard.begin(log if log in shard.logs else SYSTEM_LOG)
+            record.finish(meta=encode_meta(meta))
+            self._sync(shard)
+            return Access(shard.name, record.number)
+
+    def stop(self) -> None:
+        """Say in each log that this source stopped, and release the shard.
+
+        If that fails, the log ends as after a kill.
+        """
+        with self._lock:
+            shard, self._shard = self._shard, None
+            if shard is None:
+                return
+            try:
+                self._announce(shard, SOURCE_STOP)
+                shard.sync()
+            finally:
+                shard.close()
+
+    def _living(self) -> Shard:
+        if self._shard is None:
+            shard = self._opened()
+            self._announce(shard, SOURCE_START)
+            self._sync(shard)
+            self._shard = shard
+        return self._shard
+
+    def _opened(self) -> Shard:
+        try:
+            return self._open_shard()
+        except NotDurableError as error:
+            raise _refused() from error
+        except (AffidavitError, OSError) as error:
+            raise _refused() from error
+
+    def _sync(self, shard: Shard) -> None:
+        try:
+            # If we die here, the event may be on disk without anybody having read: one too many, never one too few.
+            shard.sync()
+        except NotDurableError as error:
+            self._shard = None
+            shard.close()
+            raise _refused() from error
+
+    def _announce(self, shard: Shard, event_type: str) -> None:
+        for log in shard.logs:
+            time_us = self._clock_us()
+            meta = SourceMeta(
+                type="source.start" if event_type == SOURCE_START else "source.stop",
+                id=self._new_id(time_us),
+                time_us=time_us,
+                mono_us=self._mono_us(),
+            )
+            shard.begin(log).finish(meta=encode_meta(meta))
+
+
+def _refused() -> NotDurableError:
+    return NotDurableError(
+        "this reading could not be recorded, so nothing was shown: the write-ahead log cannot be written. Free space "
+        "or mend the disk and ask again; "
+        "what was recorded before is safe"
+    )

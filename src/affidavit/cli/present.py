@@ -1,0 +1,92 @@
+"""How things look: lines of JSON for scripts, tables for people, bars for whoever waits.
+
+Promise: standard output carries the answer and nothing else; everything that only accompanies it goes to standard
+error. Text that came from outside is never interpreted as markup, and its control characters do not reach a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+WIDTH_WITHOUT_TERMINAL: Final = 160
+"""Columns of a table that goes into a file or a pipe."""
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP: Final = 1024.0
+
+
+def answers() -> Console:
+    """Standard output."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+
+def remarks() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: dict[str, Any] | msgspec.Struct) -> None:
+    """One object on one line."""
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+
+
+def remark(text: str) -> None:
+    """One line on standard error."""
+    remarks().print(Text(text), soft_wrap=True)
+
+
+def cell(value: object, *, style: str = "") -> Text:
+    """A value in a table: absent ones are a dash, control characters are shown and not obeyed."""
+    if value is None or value == "":
+        return Text("–", style="dim")
+    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in str(value))
+    return Text(shown, style=style)
+
+
+def moment(time_us: int | None) -> str | None:
+    """A time, in UTC, to the millisecond."""
+    if time_us is None:
+        return None
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+
+
+def size_text(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in _UNITS[:-1]:
+        if value < _STEP:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _STEP
+    return f"{value:.1f} {_UNITS[-1]}"
+
+
+class Advance(Protocol):
+    """Told how far a long work is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`what` is being worked on; `done` of `total` of it is ready."""
+        ...
+
+
+@contextmanager
+def progress_bars() -> Iterator[Advance]:
+    """One bar for each thing that is worked on, on standard error, while it is a terminal; gone afterwards."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = remarks()
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance

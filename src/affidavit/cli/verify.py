@@ -1,0 +1,117 @@
+"""`affidavit verify`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from rich.table import Table
+from rich.text import Text
+
+from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
+from affidavit.cli.present import answers, cell, progress_bars, remark
+from affidavit.errors import ConfigError, LayoutError
+from affidavit.ledger.places import find_places
+from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
+from affidavit.prove.verify import verify_directory
+
+_STYLES: Final = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "NOT ASSESSED": "dim"}
+
+
+def verify(
+    directory: Annotated[
+        Path | None, Parameter(help="The data directory; without it, the one of AFFIDAVIT_DATA.")
+    ] = None,
+    /,
+    *,
+    vkey: Annotated[
+        Path | None,
+        Parameter(
+            help=(
+                "The two verifier keys of the system log, one a line; without it, AFFIDAVIT_KEYS/public, never the "
+                "directory itself."
+            )
+        ),
+    ] = None,
+    pin: Annotated[
+        tuple[Path, ...], Parameter(help="A signed head that somebody kept elsewhere; may be repeated.", negative="")
+    ] = (),
+    require_anchor: Annotated[bool, Parameter(negative="", help="Exit code 3 unless the anchor is OK.")] = False,
+    json: Annotated[
+        bool, Parameter(name="--json", negative="", help="One JSON object, the last line of output.")
+    ] = False,
+) -> int:
+    """Check the whole ledger: signatures, trees, digests, sequences, key sheets.
+
+    Reads files only; needs no service and no secret key.
+
+    ```
+    affidavit verify
+    affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
+    affidavit verify --json | tail -1 | jq .integrity
+    ```
+
+    Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin the anchor is WARN:
+    nobody else has seen this history, so its owner could have made another. Keep the head that `affidavit log paths`
+    names somewhere else, and give it as `--pin` later.
+
+    Exit code 0: integrity is OK and nothing is FAIL. 1: anything else. 3: `--require-anchor`, and the anchor is not OK.
+    """
+    places = find_places(os.environ)
+    data = (directory or places.data).absolute()
+    if not data.is_dir():
+        raise LayoutError(f"there is no directory {data}; nothing was checked")
+    vkeys = _vkeys(vkey, places.system_vkeys)
+    pins = tuple(_bytes_of(path) for path in pin)
+    with progress_bars() as advance:
+        report = verify_directory(data, vkeys=vkeys, pins=pins, progress=advance)
+    if json:
+        sys.stdout.write(report.to_json() + "\n")
+    else:
+        _print(report, data, has_vkeys=vkeys is not None)
+    if require_anchor and not report.is_anchored:
+        return ANCHOR
+    return OK if report.holds else FINDING
+
+
+def _vkeys(named: Path | None, kept: Path) -> bytes | None:
+    """From the file that was named, else from the key directory, else none at all."""
+    if named is not None:
+        return _bytes_of(named)
+    return kept.read_bytes() if kept.is_file() else None
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); nothing was checked") from error
+
+
+def _print(report: Report, data: Path, *, has_vkeys: bool) -> None:
+    console = answers()
+    console.print(f"{data}: {report.size} leaves", markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("log", "leaves", *AXES):
+        table.add_column(name, justify="right" if name == "leaves" else "left")
+    for log in report.logs:
+        table.add_row(cell(log.log), cell(log.size), *(_verdict(getattr(log, axis)) for axis in AXES))
+    table.add_section()
+    table.add_row(cell("worst"), cell(report.size), *(_verdict(getattr(report, axis)) for axis in AXES))
+    console.print(table)
+    for finding in report.findings:
+        where = f" [{finding.log}]" if finding.log else ""
+        line = f"{finding.verdict} {finding.axis} {finding.code}{where}: {finding.what}"
+        console.print(cell(line, style=_STYLES.get(finding.verdict, "")), soft_wrap=True)
+    for axis in AXES:
+        if getattr(report, axis) == "OK":
+            console.print(f"{axis} OK does not show {DOES_NOT_PROVE[axis]}", style="dim", markup=False, soft_wrap=True)
+    if not has_vkeys:
+        remark("no verifier keys: give the system log's with --vkey, got from its operator and not from this directory")
+
+
+def _verdict(verdict: str) -> Text:
+    return cell(verdict, style=_STYLES.get(verdict, ""))

@@ -1,0 +1,96 @@
+"""Listening sockets of the gateway: one for each worker, made and kept by the supervisor.
+
+Promise: connections that arrived for a worker which was killed wait for its successor, since the socket and its queue
+belong to the supervisor. The port belongs to this service alone: with `SO_REUSEPORT` two services of one user could
+share it without noticing, and half of the calls would go into the wrong ledger; so it is first asked for without.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from affidavit.config import Address
+from affidavit.errors import LayoutError
+
+BACKLOG: Final = 4096
+"""Connections that may wait for one worker; the kernel cuts it to `net.core.somaxconn`."""
+PROBE_WAIT_S: Final = 2.0
+"""Workers of a supervisor that was killed close their sockets at once, and need this long at most."""
+PROBE_STEP_S: Final = 0.05
+
+
+def listen(address: Address, *, count: int, sleep: Callable[[float], None]) -> list[socket.socket]:
+    """`count` listening sockets on one address; port 0 becomes one free port for all.
+
+    Raises:
+        LayoutError: The address cannot be had; the message says why.
+    """
+    family, place = _resolve(address)
+    _probe(family, place, address=address, sleep=sleep)
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            sockets.append(made)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.bind(place)
+            made.listen(BACKLOG)
+            place = (place[0], made.getsockname()[1])
+    except OSError as error:
+        for made in sockets:
+            made.close()
+        raise _refused(address, error) from error
+    return sockets
+
+
+def bound_address(made: socket.socket, *, host: str) -> Address:
+    """Where a socket listens, under the name that the configuration gave."""
+    return Address(host, int(made.getsockname()[1]))
+
+
+def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise LayoutError(
+            f"gateway.listen: the name {address.host!r} means no address of this machine; nothing was started"
+        ) from error
+    family, _, _, _, place = found[0]
+    return family, (str(place[0]), int(place[1]))
+
+
+def _probe(
+    family: socket.AddressFamily, place: tuple[str, int], *, address: Address, sleep: Callable[[float], None]
+) -> None:
+    waited = 0.0
+    while True:
+        probe = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen(1)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or waited >= PROBE_WAIT_S:
+                raise _refused(address, error) from error
+        else:
+            return
+        finally:
+            probe.close()
+        sleep(PROBE_STEP_S)
+        waited += PROBE_STEP_S
+
+
+def _refused(address: Address, error: OSError) -> LayoutError:
+    hint = (
+        "another program listens there; stop it, or choose another port"
+        if error.errno == errno.EADDRINUSE
+        else "choose another address"
+    )
+    return LayoutError(
+        f"the gateway cannot listen on {address} ({error.strerror}): {hint} with `listen` in [gateway]. Nothing was "
+        "started"
+    )

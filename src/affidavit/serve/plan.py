@@ -1,0 +1,42 @@
+"""Which processes a service has, and in which order they start; they stop in the opposite order.
+
+The signer comes first, since the sealer cannot open a log without it. The sealer comes before all who write, since it
+makes the sealing key, and it stops after them, so that it seals what they left. Workers come last: nobody is let in
+before everything behind the door stands.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from affidavit.config import Config
+from affidavit.ledger.places import Purpose
+
+SIGNER: Final = "signer"
+SEALER: Final = "sealer"
+API: Final = "api"
+WORKER: Final = "worker"
+SEALER_NICENESS: Final = 5
+"""Calls come first; the sealer is never starved, since a worker has nothing to do while it waits for the disk."""
+
+Plan = tuple[tuple[str, ...], ...]
+"""Groups of roles; a group starts when the one before it is ready."""
+
+
+def plan_for(config: Config, *, purpose: Purpose) -> Plan:
+    """The groups of a service."""
+    behind: Plan = ((SIGNER,), (SEALER,), (API,))
+    if purpose == "reading":
+        return behind
+    return (*behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
+
+
+def worker_count(config: Config) -> int:
+    """As configured, else one for each processor that we may use."""
+    return config.gateway.workers or len(os.sched_getaffinity(0))
+
+
+def worker_number(role: str) -> int | None:
+    """Number of a worker, or ``None`` for any other role."""
+    return int(role.removeprefix(WORKER)) if role.startswith(WORKER) else None

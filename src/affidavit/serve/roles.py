@@ -1,0 +1,114 @@
+"""What each role does, bound to the function that does it.
+
+A role's modules are imported when its process starts and nowhere else: the signer's process never loads a parser, a
+worker never the keyring.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from threading import Thread
+
+from affidavit.errors import ServiceError
+from affidavit.serve.plan import API, SEALER, SIGNER, worker_number
+from affidavit.serve.post import Post, Role
+
+
+def load_role(role: str) -> Role:
+    """The function of a role, its modules loaded."""
+    if role == SIGNER:
+        return _signer()
+    if role == SEALER:
+        return _sealer()
+    if role == API:
+        return _api()
+    if worker_number(role) is not None:
+        return _worker()
+    raise ServiceError(f"there is no process called {role!r}")
+
+
+def _signer() -> Role:
+    from affidavit.ledger.signing import run
+
+    def signer(post: Post) -> None:
+        run(
+            places=post.places,
+            lifeline=post.lifeline,
+            ready=post.ready,
+            lose=post.lose,
+            clock_s=lambda: int(time.time()),
+            random=os.urandom,
+        )
+
+    return signer
+
+
+def _sealer() -> Role:
+    from affidavit.ledger.directory import Disk
+    from affidavit.seal.process import run
+
+    def sealer(post: Post) -> None:
+        run(
+            places=post.places,
+            config=post.loaded,
+            lifeline=post.lifeline,
+            ready=post.ready,
+            lose=post.lose,
+            disk=Disk(),
+        )
+
+    return sealer
+
+
+def _api() -> Role:
+    from affidavit.api.process import run
+
+    def api(post: Post) -> None:
+        run(places=post.places, config=post.loaded.config, lifeline=post.lifeline, ready=post.ready, lose=post.lose)
+
+    return api
+
+
+def _worker() -> Role:
+    from affidavit.capture.clock import system_clock
+    from affidavit.capture.gateway.worker import run
+    from affidavit.ledger.boot import open_shard
+    from affidavit.ledger.directory import Disk
+    from affidavit.ledger.places import FINGERPRINT_KEY_NAME
+    from affidavit.serve.gateway import gateway_settings
+
+    def worker(post: Post) -> None:
+        if post.assignment.listen_fd is None:
+            raise ServiceError("a worker was started without a socket; use `affidavit up`")
+        clock = system_clock()
+        _stop_by_signal(post)
+        run(
+            sock=socket.socket(fileno=post.assignment.listen_fd),
+            settings=gateway_settings(post.loaded),
+            open_shard=lambda: open_shard(
+                places=post.places,
+                source=post.assignment.role,
+                logs=post.loaded.config.logs,
+                clock_us=clock.wall_us,
+                random=os.urandom,
+                disk=Disk(),
+            ),
+            fingerprint_key=(post.places.keys / FINGERPRINT_KEY_NAME).read_bytes(),
+            clock=clock,
+            on_ready=post.ready,
+        )
+
+    return worker
+
+
+def _stop_by_signal(post: Post) -> None:
+    """A worker waits in an event loop that listens to SIGTERM; when the lifeline ends, it gets one from itself."""
+
+    def watch() -> None:
+        post.lifeline.wait(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, name="lifeline", daemon=True).start()

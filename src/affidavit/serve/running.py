@@ -1,0 +1,168 @@
+"""Starting a whole service: from the environment to running processes.
+
+Required order: places → configuration (nothing is created if it is wrong) → lease → listening sockets → supervisor.
+Whatever fails, what was taken is given back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from affidavit.config import LoadedConfig, load_config, parse_listen
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.places import Lease, Places, Purpose, find_config, find_places, take_lease
+from affidavit.serve.assignment import Assignment, LogForm, LogLevel
+from affidavit.serve.board import Board, ProcessNote, State, write_board
+from affidavit.serve.journal import open_journal
+from affidavit.serve.listening import bound_address, listen
+from affidavit.serve.plan import plan_for, worker_count
+from affidavit.serve.supervisor import Signals, Supervisor
+
+_UNKNOWN_FD = -1
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to say when everything is ready."""
+
+    pid: int
+    gateway: str | None
+    """`HOST:PORT`"""
+    places: Places
+    upstreams: tuple[str, ...]
+    projects: tuple[str, ...]
+    workers: int
+
+
+def role_command(role: str) -> Sequence[str]:
+    """How a child is started. ``-P``: what lies in the current directory is not ours to import."""
+    return (sys.executable, "-P", "-m", "affidavit.serve", role)
+
+
+def run_service(
+    *,
+    environment: Mapping[str, str],
+    purpose: Purpose,
+    log_form: LogForm,
+    leased: Callable[[Lease], None],
+    ready: Callable[[News], None],
+    leash_fd: int | None = None,
+    command: Callable[[str], Sequence[str]] = role_command,
+) -> bool:
+    """Run until told to stop; returns whether everything was sealed at the end.
+
+    `leased` and `ready` are told what to show.
+
+    Raises:
+        AffidavitError: It could not be started, in words for the operator; nothing of ours is left running.
+    """
+    places = find_places(environment)
+    loaded = load_config(find_config(environment, places))
+    level: LogLevel = "info" if purpose == "service" else "warning"
+    open_journal(role="supervisor", form=log_form, level=level)
+    lease = take_lease(places, purpose=purpose, clock_us=_clock_us, random=os.urandom, sleep=time.sleep)
+    try:
+        leased(lease)
+        return _supervise(
+            lease,
+            loaded,
+            purpose=purpose,
+            log_form=log_form,
+            log_level=level,
+            ready=ready,
+            leash_fd=leash_fd,
+            command=command,
+        )
+    finally:
+        lease.close()
+
+
+def _supervise(
+    lease: Lease,
+    loaded: LoadedConfig,
+    *,
+    purpose: Purpose,
+    log_form: LogForm,
+    log_level: LogLevel,
+    ready: Callable[[News], None],
+    leash_fd: int | None,
+    command: Callable[[str], Sequence[str]],
+) -> bool:
+    gateway, places = loaded.config.gateway, lease.places
+    address = parse_listen(gateway.listen)
+    workers = worker_count(loaded.config) if purpose == "service" else 0
+    sockets = listen(address, count=workers, sleep=time.sleep) if workers else []
+    bound = str(bound_address(sockets[0], host=address.host)) if sockets else None
+    since_us, disk = _clock_us(), Disk()
+
+    def changed(state: State, processes: tuple[ProcessNote, ...]) -> None:
+        board = Board(
+            pid=os.getpid(), purpose=purpose, state=state, gateway=bound, since_us=since_us, processes=processes
+        )
+        try:
+            write_board(places, board, disk=disk)
+        except OSError as error:
+            logging.getLogger(__name__).warning(
+                "the notice board cannot be written (%s); the service goes on", error.strerror
+            )
+
+    try:
+        with Signals() as signals:
+            supervisor = Supervisor(
+                plan=plan_for(loaded.config, purpose=purpose),
+                command=command,
+                assignment=_assignment(lease, loaded, log_form=log_form, log_level=log_level),
+                lock_fds=lease.lock_fds,
+                sockets=sockets,
+                drain_s=float(gateway.drain_on_stop_s),
+                signals=signals,
+                leash_fd=leash_fd,
+                changed=changed,
+            )
+            supervisor.start()
+            try:
+                if not supervisor.is_told_to_stop():
+                    ready(_news(lease, loaded, gateway=bound, workers=workers))
+                    supervisor.run()
+            finally:
+                # Also if nobody takes what we say: what runs is stopped in order.
+                clean = supervisor.stop()
+            return clean
+    finally:
+        for made in sockets:
+            made.close()
+
+
+def _assignment(lease: Lease, loaded: LoadedConfig, *, log_form: LogForm, log_level: LogLevel) -> Assignment:
+    return Assignment(
+        role="",
+        data=str(lease.places.data),
+        keys=str(lease.places.keys),
+        config_path=None if loaded.path is None else str(loaded.path),
+        config_text=loaded.text,
+        installation=lease.installation.id,
+        lifeline_fd=_UNKNOWN_FD,
+        report_fd=_UNKNOWN_FD,
+        log_form=log_form,
+        log_level=log_level,
+    )
+
+
+def _news(lease: Lease, loaded: LoadedConfig, *, gateway: str | None, workers: int) -> News:
+    return News(
+        pid=os.getpid(),
+        gateway=gateway,
+        places=lease.places,
+        upstreams=tuple(loaded.config.upstreams),
+        projects=tuple(loaded.config.projects),
+        workers=workers,
+    )
+
+
+def _clock_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,138 @@
+"""Strangers' programs: built from locked sources, run on a log, and asked for one verdict.
+
+Promise: a program that cannot be had (no Go, too old a Go, no way to its modules) is a reason to skip, told in its own
+words; a module that is not the locked one, or a source that does not build, is a failure. Binaries land in
+``build/foreign/``. Where modules come from is the environment's business.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = Path(__file__).resolve().parent
+BINARIES = ROOT / "build" / "foreign"
+# As it was when this module was imported: the fixture that hides the user's ledger from the tests moves
+# XDG_CONFIG_HOME, and with it the file in which Go keeps its settings. Without cgo, no C compiler is asked for.
+ENVIRONMENT = {**os.environ, "CGO_ENABLED": "0"}
+
+FETCH_SECONDS_MAX = 150
+"""A cold download of Tessera's 38 modules took 30 s; longer is as good as not at all."""
+BUILD_SECONDS_MAX = 150
+"""A cold build of fsck took 60 s on two busy cores."""
+XMOD_SECONDS_MAX = 30
+"""It takes a second for 256,000 entries and five heads."""
+FSCK_SECONDS_MAX = 15
+"""It takes a second for 256,000 entries, and where its workers give up on damage it may hang instead of ending."""
+
+FORGED_MODULE = re.compile(r"SECURITY ERROR|checksum mismatch|missing go\.sum entry")
+
+
+class Verdict(NamedTuple):
+    """What a program made of a log, and what it said."""
+
+    accepted: bool
+    said: str
+
+
+class Program(NamedTuple):
+    """A stranger: `judge` takes a tree, a vkeys file and any kept heads; `absent` says why it cannot be had."""
+
+    title: str
+    judge: Callable[[Path, Path, Sequence[Path]], Verdict]
+    absent: str | None
+
+
+def go(*arguments: str, source: str, seconds_max: int) -> subprocess.CompletedProcess[str]:
+    """Run a go command in the directory of one of the locks."""
+    return subprocess.run(
+        ["go", *arguments],
+        cwd=SOURCES / source,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds_max,
+    )
+
+
+@functools.cache
+def modules_missing(source: str) -> str | None:
+    """Fetch the locked modules of a source; tells why they cannot be had, or nothing.
+
+    Raises:
+        AssertionError: What came is not what the lock names.
+    """
+    if shutil.which("go", path=ENVIRONMENT.get("PATH")) is None:
+        return "Go is not installed"
+    try:
+        fetched = go("mod", "download", source=source, seconds_max=FETCH_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return f"its modules did not arrive within {FETCH_SECONDS_MAX} s"
+    if fetched.returncode == 0:
+        return None
+    assert not FORGED_MODULE.search(fetched.stderr), fetched.stderr
+    return fetched.stderr.strip().splitlines()[-1]
+
+
+@functools.cache
+def build(source: str, package: str) -> Path:
+    """Build a program whose modules are there."""
+    binary = BINARIES / source
+    built = go(
+        "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", str(binary), package,
+        source=source, seconds_max=BUILD_SECONDS_MAX,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return binary
+
+
+def xmod() -> Program:
+    """Our own few lines around the library that checks Go's checksum database."""
+
+    def judge(tree: Path, vkeys: Path, heads: Sequence[Path]) -> Verdict:
+        binary = build("xmod", ".")
+        ended = subprocess.run(
+            [binary, tree, vkeys, *heads], capture_output=True, text=True, check=False, timeout=XMOD_SECONDS_MAX
+        )
+        # Go ends with 2 where a program panics or is called wrongly, and neither is a verdict.
+        assert ended.returncode in {0, 1}, ended.stderr
+        return Verdict(accepted=ended.returncode == 0, said=ended.stdout + ended.stderr)
+
+    return Program("golang.org/x/mod sumdb/tlog and sumdb/note v0.40.0", judge, modules_missing("xmod"))
+
+
+def fsck() -> Program:
+    """Tessera's own checker, as released. It takes no kept heads, exits 0 on failure, and hangs with one worker."""
+
+    def judge(tree: Path, vkeys: Path, heads: Sequence[Path]) -> Verdict:
+        assert not heads, "fsck knows the newest head only"
+        binary = build("fsck", "github.com/transparency-dev/tessera/cmd/fsck")
+        key = vkeys.with_suffix(".ed25519")
+        key.write_text(vkeys.read_text().splitlines()[0] + "\n")
+        try:
+            ended = subprocess.run(
+                [binary, f"--storage_url=file://{tree}", f"--public_key={key}", "--ui=false", "--N=2"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=FSCK_SECONDS_MAX,
+            )
+        except subprocess.TimeoutExpired as hung:
+            said = (hung.stderr or b"").decode(errors="replace")
+            return Verdict(accepted=False, said=f"{said}still running after {FSCK_SECONDS_MAX} s")
+        # A rejection must be of the log, so that a flag that fsck does not know is no verdict.
+        assert re.search(r"fsck failed: |Fsck: checking log of size ", ended.stderr), ended.stderr
+        return Verdict(accepted="Successfully fsck'd log with size " in ended.stderr, said=ended.stderr)
+
+    return Program("Tessera fsck v1.0.4", judge, modules_missing("fsck"))
+
+
+PROGRAMS: dict[str, Callable[[], Program]] = {"xmod": xmod, "fsck": fsck}

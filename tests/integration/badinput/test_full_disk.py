@@ -1,0 +1,156 @@
+"""A disk that becomes full under load, on a real small file system: calls are refused with what to do, nothing is lost,
+
+and when there is space again the service goes on without a hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.integration.badinput.calls import call
+from tests.support.clients import Asked, Crowd, Question, ask
+from tests.support.reckoning import (
+    Heads,
+    facts_of,
+    require_both_verifiers_content,
+    require_no_loss,
+    require_nothing_pending,
+)
+from tests.support.running import Service
+
+pytestmark = pytest.mark.timeout(240)  # a real disk is filled and emptied under a real service
+
+DISK_BYTES = 64 << 20
+LEFT_BYTES = 6 << 20
+"""Free space when the clients come."""
+CLIENTS = 16
+REFUSALS_MIN = 60
+FULL_S = 3.0
+"""How long the disk stays full after that: long enough for several tries of every process."""
+
+
+def mounted(image: Path, where: Path) -> str:
+    """Make a small file system and mount it; returns why that cannot be done, if it cannot."""
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
+        return "a small file system can only be made by root, with mkfs.ext4"
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    where.mkdir()
+    for argv in (["mkfs.ext4", "-q", "-m", "0", str(image)], ["mount", "-o", "loop", str(image), str(where)]):
+        done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
+        if done.returncode != 0:
+            return f"no small file system can be mounted here: {done.stderr.decode().strip()}"
+    return ""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    where = tmp_path / "disk"
+    reason = mounted(tmp_path / "image", where)
+    if reason:
+        pytest.skip(reason)
+    yield where
+    subprocess.run(["umount", "--lazy", str(where)], timeout=60, check=True)
+
+
+def fill(disk: Path, *, leave: int) -> Path:
+    """Take all space but so much."""
+    ballast = disk / "ballast"
+    state = os.statvfs(disk)
+    with ballast.open("wb") as file:
+        size = state.f_bavail * state.f_frsize - leave
+        while size > 0:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError:
+                size -= 1 << 16
+            else:
+                break
+    return ballast
+
+
+def heavy_question(user: int, number: int, _: list[str]) -> Question:
+    noise = random.Random(user * 1_000_003 + number).randbytes(12_000).hex()
+    return ask(number, user=user, streams=number % 2 == 0, history=("Here is noise: " + noise, "Noted."))
+
+
+def refusals(asked: list[Asked]) -> list[dict[str, str]]:
+    return [json.loads(one.received)["error"] for one in asked if one.whole and one.status != 200]
+
+
+def ask_through_a_full_disk(service: Service, disk: Path) -> tuple[Crowd, subprocess.CompletedProcess[bytes]]:
+    """Clients ask on while the disk fills, is full, and is emptied again; also what a reading said meanwhile."""
+
+    async def until(count: int, of: str) -> None:
+        async with asyncio.timeout(90):
+            while (len(refusals(crowd.asked)) if of == "refusals" else crowd.answered) < count:
+                await asyncio.sleep(0.05)
+
+    async def run() -> subprocess.CompletedProcess[bytes]:
+        nonlocal crowd
+        crowd = Crowd(port=service.port, count=CLIENTS, make=heavy_question)
+        await until(REFUSALS_MIN, "refusals")
+        await asyncio.sleep(FULL_S)
+        reading = await asyncio.to_thread(service.run, "list", "--limit", "1")
+        ballast.unlink()
+        await until(crowd.answered + 100, "answers")
+        await crowd.leave()
+        return reading
+
+    crowd: Crowd
+    ballast = fill(disk, leave=LEFT_BYTES)
+    with contextlib.ExitStack() as stack:
+        stack.callback(ballast.unlink, missing_ok=True)
+        reading = uvloop.run(run())
+    return crowd, reading
+
+
+@pytest.mark.parametrize("keys", ["elsewhere", "on the same disk"])
+def test_a_full_disk_refuses_calls_and_loses_nothing(make_service, provider, small_disk, tmp_path, keys):
+    where = tmp_path / "keys" if keys == "elsewhere" else small_disk / "keys"
+    service: Service = make_service(data=small_disk / "data", keys=where).start()
+    first, answer = call(service, 0)
+    assert answer.status == 200
+    heads = Heads(service)
+    crowd, reading = ask_through_a_full_disk(service, small_disk)
+    heads.look()
+    said = refusals(crowd.asked)
+    assert {error["code"] for error in said} <= {"not_durable", "outcome_not_durable"}
+    assert all("Free space" in error["message"] for error in said)
+    assert reading.returncode != 0
+    assert b"Traceback" not in reading.stderr + service.messages.read_bytes()
+    service.stop()
+    counted = provider.counted()
+    ledger = require_no_loss(service, asked=[first, *crowd.asked], counted=counted)
+    print(facts_of(crowd.asked, counted, ledger))
+    require_nothing_pending(service)
+    heads.require_one_chain()
+    require_both_verifiers_content(service)
+
+
+def test_a_start_on_a_full_disk_says_so_and_succeeds_later(make_service, provider, small_disk):
+    service: Service = make_service(data=small_disk / "data", keys=small_disk / "keys").start()
+    first, _ = call(service, 1)
+    service.kill_all()
+    ballast = fill(small_disk, leave=0)
+    code, said = service.refused()
+    assert code != 0
+    assert "Traceback" not in said
+    assert "No space left on device" in said
+    ballast.unlink()
+    second, _ = call(service.start(), 2)
+    service.stop()
+    require_no_loss(service, asked=[first, second], counted=provider.counted())
+    require_nothing_pending(service)
+    require_both_verifiers_content(service)

@@ -1,0 +1,142 @@
+"""`kill -9` of each kind of process with hundreds of calls under way: nothing is lost, doubled, or known to a client alone.
+
+The service recovers without a hand. Only a killed supervisor is started again, by the command that anybody would use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvloop
+
+from tests.support.clients import Crowd, Question, ask
+from tests.support.reckoning import (
+    Heads,
+    facts_of,
+    require_both_verifiers_content,
+    require_no_loss,
+    require_nothing_pending,
+)
+from tests.support.running import ROLES, Provider, Service, strike
+
+CLIENTS = 280
+IN_FLIGHT_MIN = 200
+"""Calls under way at the moment of each kill."""
+STREAMS_MIN = 80
+"""Streams among them."""
+HISTORY_MAX = 4
+"""Earlier texts that a chat resends, so that records cite one another across the kills."""
+LARGE_EVERY, LARGE_BYTES = 40, 1_200_000
+"""One request in so many is this large, and recorded in several parts while it comes."""
+PATIENCE_S = 60.0
+
+
+def mixed_question(user: int, number: int, history: list[str]) -> Question:
+    """Chats of both dialects, half of them streams that drip for a second; the others take as long to begin."""
+    draw = random.Random(user * 1_000_003 + number)
+    streams = (user + number) % 2 == 0
+    wish = f"first-ms={draw.randrange(50, 400)}" + (f",gap-ms={draw.randrange(20, 90)}" if streams else "")
+    if not streams:
+        wish = f"first-ms={draw.randrange(300, 1500)}"
+    large = LARGE_BYTES if draw.randrange(LARGE_EVERY) == 0 else 0
+    told = tuple(history[-HISTORY_MAX:])
+    question = ask(
+        number,
+        user=user,
+        dialect="anthropic" if user % 4 == 0 else "openai",
+        streams=streams,
+        history=told,
+        size=large,
+        wish=wish,
+    )
+    history += [f"User {user} said {number}, which is long enough to be cited.", f"To {number} we answer in a sentence."]
+    return question
+
+
+Kill = Callable[[Service, random.Random], Awaitable[None]]
+
+
+async def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait for something, and let the clients go on meanwhile."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+    assert condition(), what
+
+
+async def kill_one(service: Service, kind: str, draw: random.Random) -> None:
+    """Kill one process of a kind; see that it is back, if it is the supervisor by starting it."""
+    pid = draw.choice(service.pids(kind))
+    strike([pid])
+    if kind == "supervisor":
+        await asyncio.to_thread(service.reap)
+        await asyncio.to_thread(service.start)
+    else:
+        await eventually(lambda: service.is_ready() and pid not in service.everybody(), "the service to be whole again")
+
+
+def play(service: Service, *, kinds: list[str], seed: int, tell: Callable[[str], None]) -> tuple[Crowd, Heads]:
+    """Kill one after the other while the clients go on asking; returns when all of them have left."""
+    draw = random.Random(seed)
+    heads = Heads(service)
+
+    async def run() -> Crowd:
+        crowd = Crowd(port=service.port, count=CLIENTS, make=mixed_question)
+        for kind in kinds:
+            await eventually(
+                lambda: len(crowd.in_flight) >= IN_FLIGHT_MIN
+                and crowd.streams_in_flight >= STREAMS_MIN
+                and service.pids(kind),
+                "calls to be under way",
+            )
+            await asyncio.sleep(draw.random() * 1.5)
+            heads.look()
+            assert len(crowd.in_flight) >= IN_FLIGHT_MIN
+            tell(f"{kind}: {len(crowd.in_flight)} in flight, {crowd.streams_in_flight} of them streams")
+            await kill_one(service, kind, draw)
+        await asyncio.sleep(1)
+        await crowd.leave()
+        return crowd
+
+    return uvloop.run(run()), heads
+
+
+def require_whole_after(service: Service, provider: Provider, *, kinds: list[str], seed: int) -> None:
+    """The whole promise, at the end of such a story."""
+    service.start()
+    crowd, heads = play(service, kinds=kinds, seed=seed, tell=print)
+    heads.look()
+    service.stop()
+    counted = provider.counted()
+    ledger = require_no_loss(service, asked=crowd.asked, counted=counted)
+    print(facts_of(crowd.asked, counted, ledger))
+    assert crowd.answered > CLIENTS
+    require_nothing_pending(service)
+    heads.require_one_chain()
+    report = require_both_verifiers_content(service)
+    assert report["completeness"] == "OK", report["findings"]
+
+
+@pytest.mark.timeout(300)  # a real service, killed twice and recovered, then read back and verified twice
+@pytest.mark.parametrize("kind", ROLES)
+def test_a_killed_process_loses_nothing(make_service, provider, kind):
+    require_whole_after(make_service("one"), provider, kinds=[kind] * 2, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)  # ten kills, and thousands of calls read back
+@pytest.mark.parametrize("kind", ROLES)
+def test_ten_kills_of_one_kind_lose_nothing(make_service, provider, kind):
+    require_whole_after(make_service("one"), provider, kinds=[kind] * 10, seed=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)  # thirty kills
+@pytest.mark.parametrize("seed", range(2))
+def test_kills_of_all_kinds_in_any_order_lose_nothing(make_service, provider, seed):
+    kinds = list(ROLES) * 5
+    random.Random(seed).shuffle(kinds)
+    require_whole_after(make_service("one"), provider, kinds=kinds, seed=seed)
