@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from affidavit.api.client import list_records, show_record
-from affidavit.demo.service import running_service
+from affidavit.demo.leash import running_service
 from affidavit.demo.settings import with_config
 from affidavit.demo.simulator.running import RunningSimulator, running_simulator
 from affidavit.demo.simulator.script import load_trajectories, script_of

@@ -1335,10 +1335,13 @@ class Log:
     # -- ends and rests
 
     def check_end(self, file: BinaryIO, segment: int, name: str) -> None:
-        """A segment's file ends with its last leaf; only the open segment may go on, for a pending stage."""
-        if file.read(1):
-            is_open = segment == self.size // SEGMENT
-            self.beyond(self.size + 1 if is_open else self.size_pending + 1, f"{name}: goes on after its last leaf")
+        """A segment's file ends with its last leaf; only the open one may go on, for leaves to be published."""
+        if not file.read(1):
+            return
+        if segment < self.size // SEGMENT:
+            self.fail("SIZE", f"{name}: goes on after its last leaf")
+        else:
+            self.beyond(self.size + 1, f"{name}: goes on after its last leaf")
 
     def check_left_over(self) -> None:
         """Files that no step took: partial tiles of earlier heads, what a stage put there, what should not be here."""
@@ -1352,10 +1355,11 @@ class Log:
                 elif tile:
                     number = int(tile["number"].replace("/", "").replace("x", ""))
                     self.check_partial(name, tile["level"], number, int(tile["width"] or TILE))
-                elif rest.partition(".")[0] == f"{self.size // SEGMENT:06d}":
-                    self.beyond(self.size + 1, f"{name}: a segment without leaves")
                 else:
-                    raise Damage("UNKNOWN-FILE", f"{name}: no leaf of this log accounts for it")
+                    segment = int(rest.partition(".")[0])
+                    if segment * SEGMENT < self.size or rest.partition(".")[0] != f"{segment:06d}":
+                        raise Damage("UNKNOWN-FILE", f"{name}: no leaf of this log accounts for it")
+                    self.beyond(segment * SEGMENT + 1, f"{name}: a segment past the newest head")
             except Damage as damage:
                 self.fail(damage.code, str(damage))
 

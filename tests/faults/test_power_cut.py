@@ -62,7 +62,11 @@ def test_the_simulation_loses_what_was_not_synced_and_nothing_else(root: Path) -
     cache.settle()
     path = Path("data") / "wal" / shard.name / "00000001"
     whole = (root / "story" / path).read_bytes()
-    for loss, expected in (("everything", shard.synced_to & 0xFFFF), ("contents", shard.synced_to & 0xFFFF), ("zeros", len(whole))):
+    for loss, expected in (
+        ("everything", shard.synced_to & 0xFFFF),
+        ("contents", shard.synced_to & 0xFFFF),
+        ("zeros", len(whole)),
+    ):
         cache.power_cut(root / loss, loss=loss, seed=1)
         left = (root / loss / path).read_bytes()
         assert len(left) == expected

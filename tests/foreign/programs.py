@@ -87,7 +87,7 @@ def build(source: str, package: str) -> Path:
     """Build a program whose modules are there."""
     binary = BINARIES / source
     built = go(
-        "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", str(binary), package,
+        "build", "-mod=readonly", "-buildvcs=false", "-o", str(binary), package,
         source=source, seconds_max=BUILD_SECONDS_MAX,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr

@@ -10,7 +10,7 @@ import pytest
 from affidavit.tlog.checkpoint import Checkpoint, format_checkpoint
 from affidavit.tlog.note import Ed25519Signer, Note, format_note
 from tests.foreign.logs import TALL_SIZES, Log, flip, put_tree
-from tests.foreign.programs import Program, go
+from tests.foreign.programs import Program
 from tests.support.installation import ORIGIN_PREFIX
 
 # The first test that needs a program waits for its download and its build.
@@ -226,12 +226,3 @@ def test_a_kept_head_that_is_larger_than_the_log(xmod: Program, copies: dict[str
     verdict = xmod.judge(log.tree, log.vkeys, (newest,))
     assert not verdict.accepted
     assert f"a head of size {log.size} was kept" in verdict.said
-
-
-# --- the programs themselves ------------------------------------------------------------------------------------------
-
-
-def test_our_own_go_source_passes_vet(xmod: Program) -> None:
-    assert xmod.absent is None
-    vetted = go("vet", "-mod=readonly", ".", source="xmod", seconds_max=120)
-    assert vetted.returncode == 0, vetted.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,8 @@ from tests.support.reckoning import (
     require_nothing_pending,
 )
 from tests.support.running import Provider, Service, strike
+
+_log = logging.getLogger(__name__)
 
 CONNECTIONS = 16
 
@@ -40,8 +43,10 @@ def kill_after(service: Service, *, answers: int) -> Crowd:
                 killed.set()
 
         crowd.notice = notice
-        await asyncio.wait_for(killed.wait(), 300)
-        await crowd.vanish()
+        try:
+            await asyncio.wait_for(killed.wait(), 300)
+        finally:
+            await crowd.vanish()
         service.bury(pids)
         return crowd
 
@@ -55,12 +60,13 @@ def nothing_is_missing_after(make_service: Callable[[str], Service], provider: P
         heads = Heads(service)
         crowd = kill_after(service, answers=answers)
         heads.look()
-        service.start().stop()
+        service.start().await_sealed(seconds=120)
+        service.stop()
         counted = provider.counted()
         mine = {digest: count for digest, count in counted.items() if digest not in before}
         before = set(counted)
         ledger = require_no_loss(service, asked=crowd.asked, counted=mine)
-        print(facts_of(crowd.asked, mine, ledger))
+        _log.info("round %d: %s", number, facts_of(crowd.asked, mine, ledger))
         assert crowd.answered >= answers
         require_nothing_pending(service)
         heads.require_one_chain()

@@ -32,8 +32,14 @@ class Question:
         self.body = body
         self.streams = streams
         paths = {"openai": "/openai/v1/chat/completions", "anthropic": "/anthropic/v1/messages"}
-        own = {"authorization": "Bearer k"} if dialect == "openai" else {"x-api-key": "k", "anthropic-version": "2023-06-01"}
-        lines = {"host": "gateway", "content-type": "application/json", "content-length": str(len(body))} | own | headers
+        own = (
+            {"authorization": "Bearer k"}
+            if dialect == "openai"
+            else {"x-api-key": "k", "anthropic-version": "2023-06-01"}
+        )
+        lines = (
+            {"host": "gateway", "content-type": "application/json", "content-length": str(len(body))} | own | headers
+        )
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self.head = f"POST {paths[dialect]} HTTP/1.1\r\n{text}\r\n".encode()
 
@@ -89,6 +95,13 @@ def ask(
     return Question(dialect=dialect, body=body, streams=streams, headers=headers)
 
 
+async def until(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Wait for something that processes do, who set no event of ours."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
+
+
 class _Wire(asyncio.Protocol):
     """One connection: sends a question, keeps what comes."""
 
@@ -102,7 +115,7 @@ class _Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost changes nothing
         self.lost = True
         self._finish()
 
@@ -151,8 +164,7 @@ class Crowd:
         """Told of each such answer, by its number, in the tick in which it came."""
         self._port = port
         self._make = make
-        self._going = False
-        self._gone = asyncio.Event()
+        self._leaving = False
         self._tasks = [asyncio.ensure_future(self._client(user)) for user in range(count)]
 
     @property
@@ -162,12 +174,12 @@ class Crowd:
 
     async def leave(self) -> None:
         """Ask nothing more; calls under way end as they end."""
-        self._going = True
-        self._gone.set()
+        self._leaving = True
         await asyncio.gather(*self._tasks)
 
     async def vanish(self) -> None:
         """Let go of everything at once."""
+        self._leaving = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -175,10 +187,10 @@ class Crowd:
     async def _client(self, user: int) -> None:
         history: list[str] = []
         number = 0
-        while not self._going:
+        while not self._leaving:
             wire = await self._connect()
             try:
-                while wire is not None and not wire.lost and not self._going:
+                while wire is not None and not wire.lost and not self._leaving:
                     number += 1
                     await self._call(wire, Asked(self._make(user, number, history)))
             finally:
@@ -186,7 +198,7 @@ class Crowd:
                     wire.transport.abort()
 
     async def _connect(self) -> _Wire | None:
-        while not self._going:
+        while not self._leaving:
             try:
                 _, wire = await asyncio.get_running_loop().create_connection(_Wire, "127.0.0.1", self._port)
             except OSError:

@@ -103,6 +103,7 @@ class Installation:
                 origin_prefix=ORIGIN_PREFIX,
                 projects=self.projects,
                 names=Names(models=frozenset(("gpt-4o", "gpt-4o-2024-08-06"))),
+                heads_kept_s=86_400,
                 config_sha256=None,
             ),
             clock_us=clock_us,

@@ -106,7 +106,9 @@ class Heads:
             heads = [verify_log_head(data, vkeys) for data in kept | self._seen.get(directory.name, set())]
             sizes = {head.size for head in heads}
             size = head_size(layout)
-            assert max(sizes) == size, f"a head of {max(sizes)} leaves was published, and log {directory.name} has {size}"
+            assert max(sizes) == size, (
+                f"a head of {max(sizes)} leaves was published, and log {directory.name} has {size}"
+            )
             frontier = EMPTY_FRONTIER
             roots = {0: frontier.root}
             for index, entry in enumerate(LogReader(layout).entries(0, size, size=size), start=1):
@@ -204,5 +206,3 @@ def facts_of(asked: Iterable[Asked], counted: dict[str, int], ledger: Ledger) ->
     return Facts(
         len(all_asked), len(counted), sum(one.is_answered for one in all_asked), len(ledger.intents), dict(ended)
     )
-
-

@@ -7,6 +7,7 @@ as whoever runs it would.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import select
@@ -15,11 +16,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from affidavit.api.client import sealer_status
+from affidavit.errors import ServiceError
 from affidavit.ledger.places import Places
 from affidavit.serve.board import read_board
 
@@ -58,6 +60,12 @@ def _state(pid: int) -> str | None:
         return None
 
 
+def _last_argument(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
+    return ""
+
+
 def children_of(pid: int) -> list[int]:
     """Processes that this one started and that live."""
     with contextlib.suppress(OSError):
@@ -90,8 +98,12 @@ class Provider:
 
     def counted(self) -> dict[str, int]:
         """How often each body arrived whole, by its SHA-256."""
-        with urllib.request.urlopen(f"{self.url}/-/bodies", timeout=COMMAND_S_MAX) as answer:
-            return dict(json.loads(answer.read()))
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=COMMAND_S_MAX)
+        try:
+            connection.request("GET", "/-/bodies")
+            return dict(json.loads(connection.getresponse().read()))
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """End it."""
@@ -176,17 +188,16 @@ class Service:
         return code
 
     def pids(self, kind: str) -> list[int]:
-        """Living processes of one kind."""
-        board = read_board(self.places)
-        if self._process is None or board is None:
+        """Living processes of one kind, as the kernel tells them."""
+        if self._process is None or not is_running(self._process.pid):
             return []
-        if kind == "supervisor":
-            return [self._process.pid]
-        wanted = "sealer" if kind == "hand" else kind
-        found = [note.pid for note in board.processes if note.role.rstrip("0123456789") == wanted and note.pid]
-        if kind == "hand":
-            found = [child for pid in found for child in children_of(pid)]
-        return [pid for pid in found if is_running(pid)]
+        found = {"supervisor": [self._process.pid]}
+        for child in children_of(self._process.pid):
+            role = _last_argument(child)
+            found.setdefault(role.rstrip("0123456789"), []).append(child)
+            if role == "sealer":
+                found["hand"] = children_of(child)
+        return found.get(kind, [])
 
     def everybody(self) -> list[int]:
         """All living processes, the supervisor first."""
@@ -219,6 +230,22 @@ class Service:
         """Whether every process is ready, as `affidavit status` would say."""
         board = read_board(self.places)
         return board is not None and board.state == "ready" and all(note.state == "ready" for note in board.processes)
+
+    def sealer_says(self) -> dict[str, Any] | None:
+        """What the sealer answers after one more beat, or ``None`` while it does not."""
+        try:
+            return sealer_status(self.places)
+        except ServiceError:
+            return None
+
+    def await_sealed(self, *, seconds: float) -> None:
+        """Wait until nothing that was written waits for the sealer."""
+
+        def is_sealed() -> bool:
+            status = self.sealer_says()
+            return status is not None and status["pending_records"] == 0
+
+        wait_until(is_sealed, what="everything to be sealed", seconds=seconds)
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import affidavit_verify
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+import affidavit_verify
 from affidavit.errors import AffidavitError
 from affidavit.event import encode_meta
 from affidavit.ledger.directory import Disk
@@ -232,7 +232,9 @@ class Story:
         one, two = Writer(self, "worker0"), Writer(self, "worker1")
         try:
             for writer, user in ((one, "ann"), (two, "ben"), (one, "cy")):
-                writer.call(chat_request(PROMPT, f"{user} asks where the parcel is"), chat_response("On its way."), user=user)
+                writer.call(
+                    chat_request(PROMPT, f"{user} asks where the parcel is"), chat_response("On its way."), user=user
+                )
             self.seal()
             one.age()
             again = chat_request(PROMPT, "ann asks where the parcel is", "On its way.", "And when will it be here?")
@@ -404,7 +406,9 @@ def verify(installation: Installation) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of the single-file verifier."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        code = affidavit_verify.main([str(installation.data.directory), "--vkey", str(installation.vkeys_file), "--json"])
+        code = affidavit_verify.main(
+            [str(installation.data.directory), "--vkey", str(installation.vkeys_file), "--json"]
+        )
     return code, json.loads(out.getvalue().splitlines()[-1])
 
 

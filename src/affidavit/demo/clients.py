@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.demo.scenario import APP, TEAM, Step
-from affidavit.errors import ConfigError
 
 KEY: Final = "sk-demo-0000-not-a-real-key"
 """Any key will do for the simulator; it is sent so that the tour can show that it is recorded nowhere."""
@@ -35,23 +34,6 @@ class Made(msgspec.Struct, kw_only=True):
     """What the program got out of it."""
     error: str = ""
     """Name of the error that the client raised."""
-
-
-def require_clients() -> None:
-    """Whether both packages are there.
-
-    Raises:
-        ConfigError: One is missing; the message says how to get it.
-    """
-    try:
-        import anthropic
-        import openai
-    except ImportError as error:
-        raise ConfigError(
-            f"the package {error.name} is missing, which the tour sends with; install the extra that brings it: "
-            "pip install 'affidavit[demo]'. Nothing was started"
-        ) from error
-    del anthropic, openai
 
 
 class Clients:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from affidavit.config import Config, Gateway, Upstream, load_config
 from affidavit.demo.scenario import APP, REGISTERED_MODELS, TEAM
 from affidavit.ledger.places import CONFIG_VARIABLE, DATA_VARIABLE, KEYS_VARIABLE, find_config, find_places
+
+Mode = Literal["once", "stay"]
+"""Leave at the end, or keep gateway and provider up if there is a terminal."""
+Form = Literal["text", "json"]
 
 DATA_NAME: Final = "affidavit-demo"
 KEYS_NAME: Final = "affidavit/demo"

@@ -43,6 +43,9 @@ CALM = 0.9
 """How much of the slowest sync is remembered from one sync to the next: after a spike of 50 ms, 22 fast ones lead back
 to the loop."""
 
+HERE_BYTES_MAX = 1 << 20
+"""More than this since the last sync (a large upload, or a new file) is synced in the thread whatever the disk."""
+
 Callback = Callable[[NotDurableError | None], None]
 
 
@@ -170,7 +173,7 @@ class GroupCommit:
     def _sync(self, *, relayed: list[Callback]) -> None:
         self._syncing, self._covered = self._covered, []
         ticket = self.shard.ticket()
-        if self._sync_s > SLOW_S:
+        if self._sync_s > SLOW_S or ticket.place - self.shard.synced_to > HERE_BYTES_MAX:
             self._tickets.put(ticket)
         elif relayed:
             # The loop writes to sockets after this tick: what needed only the flush leaves first.

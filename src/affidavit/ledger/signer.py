@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from affidavit.errors import SignerRefusedError
+from affidavit.errors import FormatError, SignerRefusedError
 from affidavit.ledger.directory import Disk
 from affidavit.text import b64u, parse_b64u
 from affidavit.tlog.checkpoint import Checkpoint
@@ -144,7 +144,7 @@ class Signer:
                 new_root=checkpoint.root,
                 proof=proof,
             )
-        except ProofError as error:
+        except (ProofError, FormatError) as error:
             raise self._fork(log, checkpoint) from error
 
     def _fork(self, log: str, checkpoint: Checkpoint) -> SignerRefusedError:
@@ -168,7 +168,7 @@ class Signer:
                 state = msgspec.json.decode((directory / "state").read_bytes(), type=SignerState)
                 ed25519 = Ed25519Signer.from_seed(name=state.origin, seed=(directory / "ed25519").read_bytes())
                 mldsa44 = MlDsa44Cosigner.from_seed(name=state.origin, seed=(directory / "mldsa44").read_bytes())
-            except (OSError, msgspec.MsgspecError) as error:
+            except (OSError, msgspec.MsgspecError, FormatError) as error:
                 message = (
                     f"the signer has no usable keys or state for log {log}; it signs nothing. Restore the key "
                     f"directory from its backup"

@@ -278,7 +278,7 @@ class Shard:
         reason = os.strerror(error.errno or 0)
         return NotDurableError(
             f"the write-ahead log could not be written ({reason}); the call was not sent, and what was acknowledged "
-            f"before is safe."
+            "before is safe. "
             "Free space or mend the disk; a new shard opens by itself"
         )
 

@@ -120,6 +120,24 @@ class LogWriter:
         else:
             self._header_at, self._body_at = part.header_at + len(part.headers), part.body_at + len(part.bodies)
 
+    def thin_heads(self, *, now_s: int, kept_s: int) -> int:
+        """Unlink heads older than `kept_s` but for the last of each minute, and the newest; returns how many went.
+
+        A head's age is that of its file: it decides what is kept, never what is believed.
+        """
+        last_of_minute: dict[int, int] = {}
+        old: list[tuple[int, int]] = []
+        for path in self.layout.heads.iterdir():
+            written_s = int(path.stat().st_mtime)
+            size, minute = int(path.name), written_s // 60
+            last_of_minute[minute] = max(size, last_of_minute.get(minute, 0))
+            if now_s - written_s > kept_s and size != self.size:
+                old.append((size, minute))
+        gone = [size for size, minute in old if last_of_minute[minute] != size]
+        for size in gone:
+            self._disk.unlink(self.layout.head(size))
+        return len(gone)
+
     def _append_segment(self, part: Part) -> None:
         segment = part.first // SEGMENT_LEAVES
         rows_at = len(SHEET_MAGIC) + part.first % SEGMENT_LEAVES * ROW_BYTES

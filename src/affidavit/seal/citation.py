@@ -377,7 +377,7 @@ def assemble(layout: Layout, *, leaf: int, owned_by: Callable[[int], bytes]) -> 
     """The wire bytes; `owned_by(leaf)` gives the owned bytes of an earlier record.
 
     Raises:
-        CorruptionError: A citation reaches beyond what the cited record owns, or the record would be larger than any is.
+        CorruptionError: A citation reaches beyond what the cited record owns, or the record would be larger than any.
     """
     parts = []
     pieces = parse_layout(layout, leaf=leaf)

@@ -11,6 +11,7 @@ Both ends speak ``u32 length ‖ MessagePack``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -157,7 +158,11 @@ def serve(connection: socket.socket, *, random: Callable[[int], bytes], clock_us
 
 def main() -> None:
     """Entry point of the process."""
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
+    # A sealer that dies within a batch leaves a broken pipe: there is nobody to tell, and nothing here that lasts.
+    with (
+        socket.socket(fileno=int(sys.argv[1])) as connection,
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+    ):
         serve(connection, random=os.urandom, clock_us=lambda: time.time_ns() // 1000)
 
 

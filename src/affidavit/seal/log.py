@@ -126,6 +126,13 @@ class SealedLog:
 
     def add(self, prepared: Prepared, *, source: Source) -> int:
         """Seal a record; returns the index of its leaf."""
+        return self._add(prepared, lambda: source)
+
+    def add_closed(self, prepared: Prepared, *, digest: str | None) -> int:
+        """Seal a record that the sealer closes, under its own source; `digest` is that of the frames found."""
+        return self._add(prepared, lambda: self._own_source(digest))
+
+    def _add(self, prepared: Prepared, source_of: Callable[[], Source]) -> int:
         self._make_room()
         body: Body | None = None
         ciphertext, row = b"", ABSENT_ROW
@@ -133,6 +140,8 @@ class SealedLog:
             body, ciphertext, row = self._body(prepared, prepared.body)
         leaf = self.next_leaf
         header, header_block = self._header(prepared)
+        # Drawn last: room and shared values take leaves of the sealer's own, and numbers rise with the leaves.
+        source = source_of()
         entry = format_leaf(
             Leaf(
                 id=prepared.id,
@@ -162,7 +171,7 @@ class SealedLog:
     def close_epoch(self, facts: dict[str, Any]) -> int:
         """Seal the `epoch.close` leaf: `facts`, the counts of every source (its own included) and the sheet so far."""
         self._make_room()
-        source = self.own_source()
+        source = self._own_source()
         self.count(source)
         sources = [
             {"id": name, "boot": boot, "first": known.first, "last": known.last}
@@ -176,10 +185,10 @@ class SealedLog:
         """Read back the state that belongs to the log's end, after a stage was replayed."""
         self._open_segment()
 
-    def own_source(self) -> Source:
-        """The next number of the sealer as a source of this log."""
+    def _own_source(self, digest: str | None = None) -> Source:
+        """The next number of the sealer as a source of this log; drawn when its leaf is next."""
         self._own_seq += 1
-        return Source(id=SEALER_ID, boot=self._boot, seq=self._own_seq)
+        return Source(id=SEALER_ID, boot=self._boot, seq=self._own_seq, digest=digest)
 
     def sheet_statement(self) -> dict[str, Any]:
         """What the log says of the open key sheet: every row up to now."""
@@ -235,7 +244,7 @@ class SealedLog:
         )
 
     def _add_own(self, event_type: str, data: dict[str, Any], links: dict[str, str] | None) -> int:
-        return self._append_own(event_type, data, source=self.own_source(), links=links)
+        return self._append_own(event_type, data, source=self._own_source(), links=links)
 
     def _append_own(
         self, event_type: str, data: dict[str, Any], *, source: Source, links: dict[str, str] | None
@@ -368,7 +377,7 @@ class SealedLog:
         layout = Layout(leb128(len(value) << 1), value)
         wrapping = self._ring.key_for(Kind.APP, app_scope)
         member, ciphertext, row = self._seal_body(record_id, body, layout, wrapping=wrapping)
-        source = self.own_source()
+        source = self._own_source()
         entry = format_leaf(Leaf(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, v=1, body=member))
         self._append(entry, source, header_block=b"", ciphertext=ciphertext, row=row)
         self._citations.remember_whole(app_scope, value, leaf=leaf, now_s=now_s)

@@ -105,8 +105,8 @@ class Preparing:
         self._policy: Final = policy
         self._random: Final = random
 
-    def request(self, meta: RequestIn, record: WalRecord, *, unfinished: bool) -> tuple[Prepared, CallContext]:
-        """An intent. `unfinished`: its last frame never came, so nothing was forwarded."""
+    def request(self, meta: RequestIn, record: WalRecord, *, closed_us: int | None) -> tuple[Prepared, CallContext]:
+        """An intent. `closed_us`: its last frame never came, nothing was forwarded, and the sealer closes it now."""
         dialect = dialect_of(path=meta.path, content_type=meta.content_type)
         meaning = read_request(
             dialect=dialect, content_type=meta.content_type, content_encoding=meta.content_encoding, body=record.data
@@ -123,7 +123,8 @@ class Preparing:
             environment=self._names.environment,
             provider=meta.provider,
             model=(model, None),
-            outcome=("incomplete", None, None, 0) if unfinished else None,
+            times=(0,) if closed_us is None else (meta.time_us - closed_us,),
+            outcome=None if closed_us is None else ("incomplete", None, None, 0),
             policy=self._policy,
             counts=(len(record.data), meaning.message_count, meaning.tool_count, 0, 1),
             capture=("write_ahead", dialect, meaning.normalisation, NORMALISER_VERSION),
@@ -155,7 +156,7 @@ class Preparing:
             subject=subject,
             scope_app=scope_app,
         )
-        prepared = self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
+        prepared = self._prepared(meta.id, time_us=closed_us or meta.time_us, header=header, body=body)
         context_of_call = CallContext(
             call=meta.id,
             log=record.log,
@@ -171,8 +172,8 @@ class Preparing:
         )
         return prepared, context_of_call
 
-    def response(self, meta: ResponseIn, record: WalRecord, *, context: CallContext, unfinished: bool) -> Prepared:
-        """An outcome. `unfinished`: the capture process died within it; what it had relayed is all that there is."""
+    def response(self, meta: ResponseIn, record: WalRecord, *, context: CallContext, closed_us: int | None) -> Prepared:
+        """An outcome. `closed_us`: the capture process died within it; the sealer closes it now with what there is."""
         http = bytes(meta.http)
         status = _status.decode(http).status if http != NULL else None
         meaning = read_response(
@@ -182,9 +183,9 @@ class Preparing:
             content_encoding=meta.content_encoding,
             body=record.data,
         )
-        time_us = meta.time_us or context.received_us
+        time_us = closed_us or meta.time_us or context.received_us
         header = self._response_header(
-            meta, meaning, context, status=status, size=len(record.data), time_us=time_us, unfinished=unfinished
+            meta, meaning, context, status=status, size=len(record.data), time_us=time_us, closed_us=closed_us
         )
         usage = meaning.usage
         model_json, finish_json, error_json = _model_json(meaning), _finish_json(meaning), _error_json(meta, meaning)
@@ -219,6 +220,7 @@ class Preparing:
         """The outcome of a call whose capture process died before any answer was on record."""
         header = HeaderValues(
             type=LLM_RESPONSE,
+            times=(context.received_us - time_us,),
             app=context.app,
             team=context.team,
             environment=self._names.environment,
@@ -273,20 +275,20 @@ class Preparing:
         status: int | None,
         size: int,
         time_us: int,
-        unfinished: bool,
+        closed_us: int | None,
     ) -> HeaderValues:
         finish = meaning.finish[0] if meaning.finish else None
         usage = meaning.usage
         return HeaderValues(
             type=LLM_RESPONSE,
-            times=_times(meta, time_us),
+            times=_times(meta, context, time_us),
             app=context.app,
             team=context.team,
             environment=self._names.environment,
             provider=context.provider,
             model=(context.model, registered_model(meaning.model_served, self._names.models)),
             outcome=(
-                _outcome(meta, meaning, status=status, unfinished=unfinished),
+                _outcome(meta, meaning, status=status, closed_us=closed_us),
                 status,
                 finish if finish is None or finish in FINISH_REASONS else "other",
                 int(meaning.stream),
@@ -379,9 +381,9 @@ def _identity_json(meta: RequestIn, *, user: str | None, source: str) -> bytes:
     return canonical({name: value for name, value in named.items() if value is not None})
 
 
-def _outcome(meta: ResponseIn, meaning: ResponseMeaning, *, status: int | None, unfinished: bool) -> OutcomeClass:
+def _outcome(meta: ResponseIn, meaning: ResponseMeaning, *, status: int | None, closed_us: int | None) -> OutcomeClass:
     """A stream of a known dialect that lacks its terminal event is incomplete, however cleanly its connection ended."""
-    if unfinished:
+    if closed_us is not None:
         return "unknown_outcome" if status is None else "incomplete"
     outcome = meta.outcome
     if outcome not in ("ok", "client_gone"):
@@ -392,10 +394,10 @@ def _outcome(meta: ResponseIn, meaning: ResponseMeaning, *, status: int | None, 
     return "incomplete" if is_read and not meaning.terminal_seen else outcome
 
 
-def _times(meta: ResponseIn, time_us: int) -> tuple[int | None, ...]:
+def _times(meta: ResponseIn, context: CallContext, time_us: int) -> tuple[int | None, ...]:
     times = meta.times
     if times is None:
-        return (None,)
+        return (context.received_us - time_us,)
     moments = (times.received, times.durable, times.forwarded, times.first_byte, times.last_byte)
     return tuple([None if moment is None else moment - time_us for moment in moments])
 

@@ -95,7 +95,7 @@ class Preparer:
         return Result(prepared=self._preparing.source(meta.id, kind=kind, time_us=meta.time_us))
 
     def _request(self, job: Job, meta: RequestIn) -> Result:
-        prepared, context = self._preparing.request(meta, job.record, unfinished=job.unfinished)
+        prepared, context = self._preparing.request(meta, job.record, closed_us=self._closed_us(job))
         if job.unfinished:
             return Result(prepared=prepared)
         self._calls.setdefault(job.record.shard, {})[context.call] = context
@@ -108,8 +108,12 @@ class Preparer:
         if context is None:
             message = "an outcome names a call that has no intent in its shard"
             raise FormatError(message)
-        prepared = self._preparing.response(meta, job.record, context=context, unfinished=job.unfinished)
+        prepared = self._preparing.response(meta, job.record, context=context, closed_us=self._closed_us(job))
         return Result(prepared=prepared, closed=meta.call)
+
+    def _closed_us(self, job: Job) -> int | None:
+        """When the sealer closes the record in place of its writer: that is the time of the leaf, which is its own."""
+        return self._clock_us() if job.unfinished else None
 
 
 def _access_meta(meta: AccessIn, kind: str) -> AccessMeta:

@@ -7,6 +7,7 @@ write-ahead file; orphaned, it ends at once, and the next start goes on from wha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import time
@@ -18,7 +19,7 @@ from typing import Any, Final
 from affidavit.config import LoadedConfig
 from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.crypt.sealing import SealingKeys
-from affidavit.errors import AffidavitError, SealingError
+from affidavit.errors import AffidavitError, CorruptionError, SealingError
 from affidavit.ledger.channel import Peer, Reply, Server
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
@@ -128,6 +129,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
             environment=names.environment,
             models=frozenset(names.models) | priced_models(),
         ),
+        heads_kept_s=config.log.every_head_kept_h * 3600,
         config_sha256=loaded.digest,
     )
 
@@ -206,13 +208,17 @@ def _rotate_keys(keys: SealingKeys, places: Places) -> None:
         keys.rotate()
     named, newest = set(), set()
     for shard in DataLayout(places.data).wal.iterdir():
+        if shard.suffix == ".tmp":
+            continue  # a capture process is about to give it its name; it has no file yet
         files = sorted(int(path.name) for path in shard.iterdir() if path.name.isdigit())
         ids = []
         for file in files:
             with (shard / file_name(file)).open("rb") as opened:
-                parsed = parse_file_header(opened.read(HEADER_BYTES_MAX * 2))
-            if parsed is not None:
-                ids.append(parsed[0].sealing_key)
+                head = opened.read(HEADER_BYTES_MAX * 2)
+            with contextlib.suppress(CorruptionError):  # the reader speaks of damage; a damaged header names no key
+                parsed = parse_file_header(head)
+                if parsed is not None:
+                    ids.append(parsed[0].sealing_key)
         named.update(ids)
         newest.update(ids[-1:])
     keys.destroy_unused(named=frozenset(named), newest=frozenset(newest))

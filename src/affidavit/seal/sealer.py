@@ -67,6 +67,8 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     origin_prefix: str
     projects: tuple[str, ...]
     names: Names
+    heads_kept_s: int
+    """How long every head is kept; after that the last of each minute stays."""
     config_sha256: str | None
     """b64u digest of the configuration file, or ``None`` where there is none."""
 
@@ -360,8 +362,7 @@ class Sealer:
         digest = b64u(job.record.digest)
         if prepared.id in self._own_records or digest in self._own_records:
             return
-        log = self.logs[job.record.log]
-        log.add(prepared, source=msgspec.structs.replace(log.own_source(), digest=digest))
+        self.logs[job.record.log].add_closed(prepared, digest=digest)
 
     def _close_dead_shards(self) -> int:
         """Calls of dead capture processes that have no outcome get `unknown_outcome`, under the sealer's own source."""
@@ -385,9 +386,8 @@ class Sealer:
             if context.call not in self._closed_calls:
                 now = self._clock_us()
                 record_id = uuid7(time_us=now, random=self._randomness.take(10))
-                log = self.logs[context.log]
                 prepared = self._preparing.unknown_outcome(context, record_id=record_id, time_us=now)
-                log.add(prepared, source=log.own_source())
+                self.logs[context.log].add_closed(prepared, digest=None)
             shard.calls.close(context.call)
         return len(remaining)
 
@@ -484,6 +484,9 @@ class Sealer:
         for name in self.logs:
             self._open_epoch(name)
         self._publish()
+        now_s = self._clock_us() // 1_000_000
+        for log in self.logs.values():
+            log.writer.thin_heads(now_s=now_s, kept_s=self.settings.heads_kept_s)
 
     def stop(self) -> None:
         """Close the epoch for a clean stop; all capture processes must have stopped."""

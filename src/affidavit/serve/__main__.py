@@ -8,6 +8,7 @@ in its own words.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -25,6 +26,9 @@ from affidavit.serve.roles import load_role
 
 FILES_MAX = 65_536
 """Descriptors that a process may have, where the machine allows it: a connection of the gateway needs two."""
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+"""What a disk says when it is full or broken: no defect of ours, and mended by whoever owns the disk."""
 
 
 def main() -> int:
@@ -58,12 +62,27 @@ def main() -> int:
         log.error("%s", error)  # noqa: TRY400 - what its message says is all there is to say
         post.report(Report(event="failed", **error_body(error)["error"]))
         return 1
-    except Exception as error:  # noqa: BLE001 - the outermost loop of a process
-        log.critical("this process ends because of a defect of ours: %s", describe(error))
-        post.report(Report(event="failed", code="service", message=f"the {role} process failed: {describe(error)}"))
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _defect(role, error, log=log, post=post)
+        message = (
+            f"the {role} process cannot go on: {error.strerror}. What was acknowledged is safe in the write-ahead log. "
+            "Free space or mend the disk; its next start goes on from there"
+        )
+        log.error("%s", message)  # noqa: TRY400 - what its message says is all there is to say
+        post.report(Report(event="failed", code="service", message=message))
         return 1
+    except Exception as error:  # noqa: BLE001 - the outermost loop of a process
+        return _defect(role, error, log=log, post=post)
     logging.shutdown()
     return 0
+
+
+def _defect(role: str, error: Exception, *, log: logging.Logger, post: Post) -> int:
+    """Say that we do not know what happened."""
+    log.critical("this process ends because of a defect of ours: %s", describe(error))
+    post.report(Report(event="failed", code="service", message=f"the {role} process failed: {describe(error)}"))
+    return 1
 
 
 def _confine(role: str) -> None:

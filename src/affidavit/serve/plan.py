@@ -17,7 +17,7 @@ SIGNER: Final = "signer"
 SEALER: Final = "sealer"
 API: Final = "api"
 WORKER: Final = "worker"
-SEALER_NICENESS: Final = 5
+SEALER_NICENESS: Final = 10
 """Calls come first; the sealer is never starved, since a worker has nothing to do while it waits for the disk."""
 
 Plan = tuple[tuple[str, ...], ...]

@@ -1,6 +1,6 @@
-"""A disk that becomes full under load, on a real small file system: calls are refused with what to do, nothing is lost,
+"""A disk that becomes full under load, on a real small file system.
 
-and when there is space again the service goes on without a hand.
+Calls are refused with what to do, nothing is lost, and when there is space again the service goes on without a hand.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import pytest
 import uvloop
 
 from tests.integration.badinput.calls import call
-from tests.support.clients import Asked, Crowd, Question, ask
+from tests.support.clients import Asked, Crowd, Question, ask, until
 from tests.support.reckoning import (
     Heads,
     facts_of,
@@ -31,11 +32,14 @@ from tests.support.running import Service
 
 pytestmark = pytest.mark.timeout(240)  # a real disk is filled and emptied under a real service
 
+_log = logging.getLogger(__name__)
+
 DISK_BYTES = 64 << 20
 LEFT_BYTES = 6 << 20
 """Free space when the clients come."""
 CLIENTS = 16
 REFUSALS_MIN = 60
+PATIENCE_S = 90.0
 FULL_S = 3.0
 """How long the disk stays full after that: long enough for several tries of every process."""
 
@@ -92,20 +96,19 @@ def refusals(asked: list[Asked]) -> list[dict[str, str]]:
 def ask_through_a_full_disk(service: Service, disk: Path) -> tuple[Crowd, subprocess.CompletedProcess[bytes]]:
     """Clients ask on while the disk fills, is full, and is emptied again; also what a reading said meanwhile."""
 
-    async def until(count: int, of: str) -> None:
-        async with asyncio.timeout(90):
-            while (len(refusals(crowd.asked)) if of == "refusals" else crowd.answered) < count:
-                await asyncio.sleep(0.05)
-
     async def run() -> subprocess.CompletedProcess[bytes]:
         nonlocal crowd
         crowd = Crowd(port=service.port, count=CLIENTS, make=heavy_question)
-        await until(REFUSALS_MIN, "refusals")
-        await asyncio.sleep(FULL_S)
-        reading = await asyncio.to_thread(service.run, "list", "--limit", "1")
-        ballast.unlink()
-        await until(crowd.answered + 100, "answers")
-        await crowd.leave()
+        try:
+            await until(lambda: len(refusals(crowd.asked)) >= REFUSALS_MIN, seconds=PATIENCE_S)
+            await asyncio.sleep(FULL_S)
+            reading = await asyncio.to_thread(service.run, "list", "--limit", "1")
+            ballast.unlink()
+            enough = crowd.answered + 100
+            await until(lambda: crowd.answered >= enough, seconds=PATIENCE_S)
+            await crowd.leave()
+        finally:
+            await crowd.vanish()
         return reading
 
     crowd: Crowd
@@ -117,7 +120,7 @@ def ask_through_a_full_disk(service: Service, disk: Path) -> tuple[Crowd, subpro
 
 
 @pytest.mark.parametrize("keys", ["elsewhere", "on the same disk"])
-def test_a_full_disk_refuses_calls_and_loses_nothing(make_service, provider, small_disk, tmp_path, keys):
+def test_a_full_disk_refuses_calls_and_loses_nothing(small_disk, make_service, provider, tmp_path, keys):
     where = tmp_path / "keys" if keys == "elsewhere" else small_disk / "keys"
     service: Service = make_service(data=small_disk / "data", keys=where).start()
     first, answer = call(service, 0)
@@ -129,17 +132,20 @@ def test_a_full_disk_refuses_calls_and_loses_nothing(make_service, provider, sma
     assert {error["code"] for error in said} <= {"not_durable", "outcome_not_durable"}
     assert all("Free space" in error["message"] for error in said)
     assert reading.returncode != 0
-    assert b"Traceback" not in reading.stderr + service.messages.read_bytes()
+    told = service.messages.read_text()
+    assert "sealer process cannot go on: No space left on device" in told
+    assert "Traceback" not in told + reading.stderr.decode()
+    assert "defect" not in told
     service.stop()
     counted = provider.counted()
     ledger = require_no_loss(service, asked=[first, *crowd.asked], counted=counted)
-    print(facts_of(crowd.asked, counted, ledger))
+    _log.info("%s", facts_of(crowd.asked, counted, ledger))
     require_nothing_pending(service)
     heads.require_one_chain()
     require_both_verifiers_content(service)
 
 
-def test_a_start_on_a_full_disk_says_so_and_succeeds_later(make_service, provider, small_disk):
+def test_a_start_on_a_full_disk_says_so_and_succeeds_later(small_disk, make_service, provider):
     service: Service = make_service(data=small_disk / "data", keys=small_disk / "keys").start()
     first, _ = call(service, 1)
     service.kill_all()

@@ -1,4 +1,4 @@
-"""Bad and huge requests to the whole service: a clear answer to each, everything on record, and the service as before."""
+"""Bad and huge requests to the whole service: a clear answer to each, and everything that was sent on record."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_what_is_no_request_is_refused_and_leaves_nothing(make_service, provider
             assert sock.recv(4096).startswith(b"HTTP/1.1 4")
     unknown = post(service, b"{}", path="/nobody/v1/chat/completions")
     assert (unknown.status, unknown.code) == (404, "unknown_provider")
-    assert "Configured: /openai/, /anthropic/" in unknown.message.replace("/anthropic/, /openai/", "/openai/, /anthropic/")
+    assert "Configured: /openai/, /anthropic/" in unknown.message.replace(
+        "/anthropic/, /openai/", "/openai/, /anthropic/"
+    )
     strange = post(service, b"{}", path="/p/nobody/openai/v1/chat/completions")
     assert (strange.status, strange.code) == (404, "unknown_project")
     asked, _ = call(service, 1)

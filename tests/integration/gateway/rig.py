@@ -204,7 +204,7 @@ class _Shards:
 def read_records(wal: Path, private: bytes) -> list[Recorded]:
     """All records of all shards, in the order of their last frames."""
     done: list[Recorded] = []
-    for directory in sorted(wal.iterdir()):
+    for directory in sorted(path for path in wal.iterdir() if path.suffix != ".tmp"):
         shard = _Shards(directory, private)
         under_way: dict[int, Recorded] = {}
         for frame, logs in shard.frames():

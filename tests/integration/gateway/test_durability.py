@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.settings import Bounds
-from affidavit.ledger import group_commit
 from tests.integration.gateway.rig import (
     ANSWER,
     WAIT_S,
@@ -283,7 +283,6 @@ def test_what_cannot_be_recorded_is_refused_and_the_log_opens_again(tmp_path, op
     whole = {outcome.meta["call"] for outcome in outcomes if outcome.whole}
     assert len(whole) == 2 == len(rig.provider.requests)
     assert whole <= {intent.meta["id"] for intent in intents}
-    # The keep-alive connection survives a refusal of this kind.
 
 
 def test_an_answer_that_cannot_be_recorded_is_withheld(tmp_path):
@@ -415,11 +414,7 @@ def test_stopping_does_not_wait_for_ever(tmp_path):
 
 
 def test_a_wall_clock_that_steps_turns_no_times_round(tmp_path):
-    from affidavit.capture.clock import Clock, system_clock
-
-    system = system_clock()
-    offset = [0]
-    clock = Clock(wall_us=lambda: system.wall_us() + offset[0], mono_us=system.mono_us)
+    clock, offset = stepping_clock()
 
     def script(request, sock):
         offset[0] -= 3_600_000_000
@@ -435,5 +430,75 @@ def test_a_wall_clock_that_steps_turns_no_times_round(tmp_path):
         assert order == sorted(order)
         assert order[-1] - order[0] < 10_000_000
         assert intent.meta["time_us"] == times["received"]
-    # A step of an hour also makes the shard begin a new file, whose age would be negative.
-    assert group_commit.SLOW_S > 0
+
+
+def stepping_clock():
+    system = system_clock()
+    offset = [0]
+    return Clock(wall_us=lambda: system.wall_us() + offset[0], mono_us=system.mono_us), offset
+
+
+@pytest.mark.parametrize("moment", ["intent", "outcome", "part of an answer", "part of a body"])
+def test_a_new_file_that_cannot_be_made_fails_the_shard(tmp_path, moment):
+    failure = Failure("create", errno.ENOSPC)
+    clock, offset = stepping_clock()
+
+    def age():
+        offset[0] += 61_000_000  # the next record begins a new file
+        failure.on = True
+
+    def script(request, sock):
+        if moment in {"outcome", "part of an answer"}:
+            age()
+        if moment == "part of an answer":
+            sock.sendall(STREAM_HEAD + chunk(FIRST))
+        else:
+            json_answer()(request, sock)
+
+    with Rig(tmp_path, script, clock=clock) as rig:
+        rig.before = failure
+        if moment in {"intent", "part of a body"}:
+            rig.in_loop(age)
+        body = b"x" * (2 << 20) if moment == "part of a body" else b"{}"
+        answer = rig.ask(request_bytes(body))
+        expected = (503, "not_durable") if moment in {"intent", "part of a body"} else (502, "outcome_not_durable")
+        assert (answer.status, answer.code) == expected
+        assert len(rig.provider.requests) == (0 if moment in {"intent", "part of a body"} else 1)
+        failure.on = False
+        until(lambda: rig.state.shards.current is not None, what="a new shard")
+        assert not rig.state.active
+        assert rig.state.bodies_bytes == 0
+
+
+def test_headers_that_grow_beyond_a_frame_are_refused_and_harm_no_shard(tmp_path):
+    header = b"X: " + b'"' * (150 << 10) + b"\r\n"
+    with Rig(tmp_path, bounds=Bounds(head_bytes_max=1 << 20)) as rig:
+        answer = rig.ask(request_bytes(headers=header * 2))
+        assert (answer.status, answer.code) == (431, "head_too_large")
+        assert rig.ask(request_bytes(headers=header)).status == 200
+        large = b"x" * (1 << 20)
+        answer = rig.ask(request_bytes(large, headers=header * 2))
+        assert (answer.status, answer.code) == (431, "head_too_large")
+        assert rig.shards_opened == 1
+
+
+def test_stopping_while_connecting(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.settimeout(0)
+            filler.connect_ex(("127.0.0.1", port))
+        bounds = Bounds(drain_on_stop_s=0.2)
+        with Rig(tmp_path, base_url=f"http://127.0.0.1:{port}", connect_timeout_s=60, bounds=bounds) as rig:
+            sock = rig.send(request_bytes())
+            until(lambda: any(call.cancel is not None for call in list(rig.state.active)), what="the attempt")
+            rig.stop()
+            answer = read_answer(sock)
+            assert (answer.status, answer.code) == (503, "stopping")
+            [outcome] = rig.outcomes(1)
+            assert outcome.meta["outcome"] == "not_sent"
+        for filler in fillers:
+            filler.close()

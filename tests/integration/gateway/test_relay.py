@@ -376,6 +376,8 @@ def test_an_answer_that_comes_before_the_request_is_taken(tmp_path):
         _, [outcome] = rig.calls()
         assert outcome.meta["outcome"] == "error"
         until(lambda: rig.state.bodies_bytes == 0, what="the body to be let go")
+        # The rest of the request is still on its way: the next one would be taken for a part of it.
+        assert not rig.state.upstreams["openai"]._idle
         upstream.close()
         listener.close()
 

@@ -1,6 +1,6 @@
 """No record holds a credential: planted canaries, then every byte of every record, decrypted."""
 
-import socket
+import json
 
 import pytest
 
@@ -123,8 +123,6 @@ def test_names_in_two_codings(tmp_path, coding):
 
 def test_metas_are_canonical_json(tmp_path):
     rfc8785 = pytest.importorskip("rfc8785")
-    import json
-
     headers = 'X-Quote: "\\/\x7f é\r\nx-affidavit-user: ☃\r\n'.encode()
     with Rig(tmp_path) as rig:
         rig.ask(request_bytes(headers=headers))
@@ -133,4 +131,3 @@ def test_metas_are_canonical_json(tmp_path):
         if record.meta["type"] == "llm.request":
             [meta] = record.metas
             assert rfc8785.dumps(json.loads(meta)) == meta
-    assert socket is not None

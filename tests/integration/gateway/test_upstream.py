@@ -475,3 +475,20 @@ def _greet(listener):
     sock.recv(10)
     sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n")
     sock.close()
+
+
+def test_a_slow_client_that_pipelines_does_not_make_memory_grow(tmp_path):
+    body = b"x" * (3 << 20)
+    with Rig(tmp_path, json_answer(body)) as rig:
+        sock = rig.connect()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.sendall(request_bytes() * 10)
+        before = -1
+        while before != len(rig.provider.requests):
+            before = len(rig.provider.requests)
+            time.sleep(0.3)
+        assert before < 10
+        received = 0
+        while received < 10 * len(body):
+            received += len(sock.recv(1 << 20))
+        assert len(rig.outcomes(10)) == 10

@@ -1,12 +1,13 @@
 """Both verifiers on ledgers that neither made: with one thing wrong each, they give the same verdicts."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.integration.prove.ledgers import ours, theirs, unexpected, verdicts, verdicts_of_json
-from tests.verifier.ledger_maker import Ledger, LogMaker, small_ledger
+from tests.verifier.ledger_maker import Ledger, LogMaker, finish, jcs, small_ledger, start_system
 from tests.verifier.test_ledger import DAMAGES, STATEMENTS, made, one_project
 
 pytestmark = pytest.mark.usefixtures("quick_signatures")
@@ -102,3 +103,108 @@ def test_all_heads_pinned_is_anchored_and_the_tail_is_counted(small: tuple[Ledge
     what = next(f.what for f in report.findings if f.code == "UNANCHORED" and f.log == "alpha")
     beyond = max(ledger.logs["alpha"].heads) - 122
     assert f"the last {beyond} leaves" in what
+
+
+def rewritten(tmp_path: Path) -> tuple[Ledger, Path, Path]:
+    """One leaf was changed after its heads were signed, and every bundle and tile made anew to fit it."""
+    ledger = small_ledger()
+    alpha = ledger.logs["alpha"]
+    alpha.leaves[9] = alpha.leaves[9].replace(b'"time_us":17', b'"time_us":18')
+    vkeys = ledger.logs["system"].signer.write_vkeys(tmp_path / "system.vkeys")
+    return ledger, ledger.write(tmp_path / "data"), vkeys
+
+
+def test_a_tree_that_was_rewritten_has_another_root_than_its_heads(tmp_path: Path) -> None:
+    _, data, vkeys = rewritten(tmp_path)
+    found = agree(data, vkeys)
+    assert {("integrity", "ROOT", "alpha"), ("integrity", "ROSTER-ROOT", "alpha")} <= found
+    assert not {code for axis, code, _ in found if axis == "integrity"} - {"ROOT", "ROSTER-ROOT"}
+
+
+def test_a_tree_that_was_rewritten_and_signed_again_is_a_fork_of_every_pin(tmp_path: Path) -> None:
+    """The log's own keys were stolen: only somebody who kept a head can tell."""
+    ledger, _, vkeys = rewritten(tmp_path)
+    alpha, kept = ledger.logs["alpha"], ledger.logs["alpha"].heads[122]
+    alpha.heads = {}
+    alpha.publish()
+    system = ledger.logs["system"]
+    system.leaves[-1] = jcs(json.loads(system.leaves[-1]) | {"data": roster_again(system, ledger)})
+    system.heads = {}
+    system.publish()
+    data = ledger.write(tmp_path / "again")
+    report = ours(data, vkeys)
+    assert (report.integrity, report.anchor) == ("OK", "WARN")
+    report = ours(data, vkeys, pins=(kept,))
+    assert {(f.code, f.log) for f in report.findings if f.verdict == "FAIL"} == {("FORK", "alpha")}
+
+
+def roster_again(system: LogMaker, ledger: Ledger) -> dict[str, object]:
+    rows = [log.roster_row() for name, log in sorted(ledger.logs.items()) if name != "system"]
+    return json.loads(system.leaves[-1])["data"] | {"roster": rows}
+
+
+def test_a_head_of_another_log_is_not_one_of_this_even_without_keys(
+    small: tuple[Ledger, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AFFIDAVIT_KEYS", raising=False)
+    shutil.copytree(small[1], tmp_path / "data")
+    shutil.copy(small[1] / "logs/beta/heads/10", tmp_path / "data/logs/alpha/heads/10")
+    assert ("integrity", "ORIGIN", "alpha") in agree(tmp_path / "data", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"size": 3}, ("integrity", "ROSTER-ROOT", "alpha")),
+        ({"size": 300}, ("completeness", "LOG-SHORT", "alpha")),
+        ({"origin": "elsewhere/alpha"}, ("integrity", "ROSTER-ORIGIN", "alpha")),
+        ({"project": "beta"}, ("completeness", "LOG-MISSING", "beta")),
+    ],
+)
+def test_the_roster(tmp_path: Path, change: dict[str, object], expected: tuple[str, str, str]) -> None:
+    alpha = LogMaker("alpha")
+    row = alpha.roster_row
+    alpha.roster_row = lambda: {**row(), **change}  # type: ignore[method-assign]
+    system = start_system(alpha)
+    alpha.open_epoch()
+    alpha.calls(4)
+    data, vkeys = made(tmp_path, finish(system, alpha))
+    assert expected in agree(data, vkeys)
+
+
+@pytest.mark.parametrize("change", ["twice", "keys", "origin"])
+def test_creations(tmp_path: Path, change: str) -> None:
+    alpha, beta = LogMaker("alpha"), LogMaker("beta")
+    if change == "keys":
+        alpha.creation = lambda: {**LogMaker.creation(alpha), "vkeys": beta.signer.vkeys}  # type: ignore[method-assign]
+    if change == "origin":
+        alpha.creation = lambda: {**LogMaker.creation(alpha), "origin": "x/alpha"}  # type: ignore[method-assign]
+    system = start_system(alpha, alpha) if change == "twice" else start_system(alpha)
+    alpha.open_epoch()
+    data, vkeys = made(tmp_path, finish(system, alpha))
+    expected = ("PROJECT-TWICE", "system") if change == "twice" else ("VKEY", "alpha")
+    assert ("integrity", *expected) in agree(data, vkeys)
+
+
+def test_keys_that_the_system_log_does_not_name_as_its_own(tmp_path: Path) -> None:
+    alpha, other = LogMaker("alpha"), LogMaker("system")
+    system = start_system(alpha)
+    alpha.open_epoch()
+    ledger = finish(system, alpha)
+    system.leaves[0] = system.leaves[0].replace(*(log.signer.vkeys[0].encode() for log in (system, other)))
+    system.heads = {}
+    system.publish()
+    data, vkeys = made(tmp_path, ledger)
+    assert ("integrity", "VKEY", "system") in agree(data, vkeys)
+
+
+def test_a_project_that_was_created_and_is_not_here_yet(tmp_path: Path) -> None:
+    data, vkeys = made(tmp_path, finish(start_system(LogMaker("alpha"))))
+    assert agree(data, vkeys) == {("completeness", "LOG-ABSENT", "alpha")}
+
+
+def test_evidence_of_an_earlier_damage_is_a_warning(small: tuple[Ledger, Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(small[1], tmp_path / "data")
+    (tmp_path / "data/damaged/worker0.AAAAAAAA").mkdir(parents=True)
+    (tmp_path / "data/damaged/worker0.AAAAAAAA/00000001").write_bytes(b"ruin")
+    assert agree(tmp_path / "data", small[2]) == {("integrity", "DAMAGED-WAL", None)}

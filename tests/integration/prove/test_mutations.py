@@ -175,7 +175,6 @@ STRANGERS = (
     "logs/ghost/tree/checkpoint",
     "logs/Ghost/tree/checkpoint",
     "stage/00000001",
-    "wal/worker0.AAAAAAAA/00000001",
     "wal/strange",
     "affidavit.toml.bak",
     "logs/system/heads/..data",

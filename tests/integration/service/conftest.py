@@ -39,7 +39,9 @@ class Service:
     def __init__(self, argv: list[str], *, environment: dict[str, str], cwd: Path) -> None:
         self.errors = cwd / "stderr"
         self._stderr = self.errors.open("ab")
-        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=self._stderr, env=environment, cwd=cwd)
+        self.process = subprocess.Popen(
+            argv, bufsize=0, stdout=subprocess.PIPE, stderr=self._stderr, env=environment, cwd=cwd
+        )
 
     @property
     def pid(self) -> int:

@@ -58,7 +58,9 @@ HEADER = FileHeader(
 
 
 @given(places=PLACES, plaintext=st.binary(max_size=300), before=st.binary(max_size=20), after=st.binary(max_size=20))
-def test_a_frame_comes_back_as_it_was_written(places: dict[str, int], plaintext: bytes, before: bytes, after: bytes) -> None:
+def test_a_frame_comes_back_as_it_was_written(
+    places: dict[str, int], plaintext: bytes, before: bytes, after: bytes
+) -> None:
     raw = format_frame(aead=AEAD, shard=SHARD, plaintext=plaintext, **places)
     frame = parse_frame(before + raw + after, len(before))
     assert frame == Frame(**(places | {"last": bool(places["last"])}), raw=raw)
@@ -98,7 +100,16 @@ def test_no_bytes_make_a_frame_by_chance(data: bytes) -> None:
 
 def test_the_largest_frame_passes_and_the_next_does_not() -> None:
     def raw(size: int) -> bytes:
-        places = {"record": 1, "number": 0, "last": 1, "log": 0, "key_file": 1, "key_index": 0, "seq": 1, "synced_to": 0}
+        places = {
+            "record": 1,
+            "number": 0,
+            "last": 1,
+            "log": 0,
+            "key_file": 1,
+            "key_index": 0,
+            "seq": 1,
+            "synced_to": 0,
+        }
         return format_frame(aead=AEAD, shard=SHARD, plaintext=bytes(size), **places)
 
     assert len(raw(PLAINTEXT_BYTES_MAX)) == HEADER_BYTES + PLAINTEXT_BYTES_MAX + TAG_BYTES + 4

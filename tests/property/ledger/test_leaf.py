@@ -148,7 +148,9 @@ def test_no_text_makes_a_leaf_by_chance(data: str) -> None:
         parse_leaf(data.encode())
 
 
-@pytest.mark.parametrize(("length", "expected"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1024, 10), (1025, 11)])
+@pytest.mark.parametrize(
+    ("length", "expected"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1024, 10), (1025, 11)]
+)
 def test_the_bucket_is_the_smallest_power_of_two_that_holds_the_length(length: int, expected: int) -> None:
     assert bucket(length) == expected
 

@@ -28,9 +28,7 @@ from tests.support.shards import (
 )
 
 ROOM = PLAINTEXT_BYTES_MAX - 4
-SIZES = st.one_of(
-    st.integers(0, 300), st.sampled_from((0, ROOM - 1, ROOM, ROOM + 1, 2 * ROOM, 2 * ROOM + 1, 3 << 20))
-)
+SIZES = st.one_of(st.integers(0, 300), st.sampled_from((0, ROOM - 1, ROOM, ROOM + 1, 2 * ROOM, 2 * ROOM + 1, 3 << 20)))
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("begin"), st.sampled_from(LOGS)),
@@ -215,7 +213,9 @@ def written(wal: Path) -> list[Seen]:
     ]
 
 
-@pytest.mark.parametrize("tail", [b"", b"\0" * 5000, b"\xff" * 200, bytes_of(1, 3000)], ids=["", "zeros", "ones", "noise"])
+@pytest.mark.parametrize(
+    "tail", [b"", b"\0" * 5000, b"\xff" * 200, bytes_of(1, 3000)], ids=["", "zeros", "ones", "noise"]
+)
 def test_a_tail_torn_at_any_byte_of_the_last_file(wal: Path, tail: bytes) -> None:
     """What was whole before the tear is there, nothing is invented, and nobody speaks of corruption."""
     expected = written(wal)

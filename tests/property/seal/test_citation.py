@@ -74,7 +74,9 @@ class World:
         self.owned: dict[int, tuple[bytes, bytes]] = {}  # leaf → scope, bytes
         self.cited = 0
 
-    def send(self, scope: bytes, wire: bytes, *, is_json: bool, now_s: int = 0, shared: dict[int, Citation] | None = None) -> Layout:
+    def send(
+        self, scope: bytes, wire: bytes, *, is_json: bool, now_s: int = 0, shared: dict[int, Citation] | None = None
+    ) -> Layout:
         leaf = len(self.owned)
         beginning = self.citations.beginning(scope, wire, now_s=now_s) if is_json else NO_BEGINNING
         layout = self.citations.lay_out(

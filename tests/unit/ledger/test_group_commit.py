@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from affidavit.errors import NotDurableError
 from affidavit.ledger import group_commit
 from affidavit.ledger.directory import Disk
-from affidavit.ledger.group_commit import SLOW_S, GroupCommit
+from affidavit.ledger.group_commit import HERE_BYTES_MAX, SLOW_S, GroupCommit
 from affidavit.ledger.wal import SealingKey, Shard
 
 KEY = SealingKey(id="00000001", public=X25519PrivateKey.generate().public_key().public_bytes_raw())
@@ -48,6 +48,7 @@ def run(tmp_path, body, *, sync_s=0.0, on_failure=None):
             clock_us=lambda: 1,
             disk=Disk(trace),
         )
+        shard.sync()
         commit = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=on_failure)
         commit._sync_s = sync_s
         trace.operations.clear()
@@ -95,7 +96,6 @@ def test_one_sync_for_all_of_a_tick(tmp_path, sync_s, monkeypatch):
             put(commit)
         await asyncio.gather(*(commit.durable() for _ in range(50)))
         assert names(trace) == ["write", "fdatasync"]
-        assert commit.shard.synced_to > 0
 
     run(tmp_path, body, sync_s=sync_s)
 
@@ -183,12 +183,13 @@ def test_a_failure_during_a_sync_wins_over_its_success(tmp_path):
         put(commit)
         waiting = asyncio.create_task(commit.durable())
         await asyncio.sleep(0.05)
+        synced_to = commit.shard.synced_to
         commit.fail(NotDurableError("meanwhile"))
         trace.gate.set()
         with pytest.raises(NotDurableError):
             await waiting
         await asyncio.sleep(0.05)
-        assert commit.shard.synced_to == 0
+        assert commit.shard.synced_to == synced_to
 
     run(tmp_path, body, sync_s=1e9)
 
@@ -214,6 +215,18 @@ def test_a_slow_sync_sends_the_next_ones_to_the_thread_and_fast_ones_bring_them_
         assert where[0] is True
         assert where[1] is False
         assert where[-1] is True
+
+    run(tmp_path, body)
+
+
+def test_a_large_group_is_synced_in_the_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(group_commit, "monotonic", lambda: 0.0)
+
+    async def body(commit, trace):
+        for size in (HERE_BYTES_MAX - 1000, HERE_BYTES_MAX, 1):
+            commit.shard.begin("system").finish(data=b"x" * size)
+            await commit.durable()
+        assert [here for operation, here in trace.operations if operation == "fdatasync"] == [True, False, True]
 
     run(tmp_path, body)
 

@@ -121,7 +121,7 @@ class Answer:
             else:
                 self._record.write(data=data)
         except NotDurableError as error:
-            call.commit.fail(error)
+            call.not_durable(error)
             return
         if not self._to_relay:
             # If we die before the flush, the client has seen none of it; after it, the record outlives us.
@@ -204,7 +204,11 @@ class Answer:
             content_encoding=head.content_encoding,
         )
         request = call.head
-        if is_event_stream(head.content_type) and head.content_encoding in {"", "identity"}:
+        if (
+            head.content_type != "application/json"  # most answers; the rest of the question costs more
+            and is_event_stream(head.content_type)
+            and head.content_encoding in {"", "identity"}
+        ):
             dialect = dialect_of(path=request.target.path, content_type=request.content_type)
             if dialect != "unknown":
                 self._tail = StreamTail(dialect=dialect)
@@ -279,7 +283,7 @@ class Answer:
             else:
                 self._record.finish(meta=encode_meta(end), data=data)
         except NotDurableError as failure:
-            call.commit.fail(failure)
+            call.not_durable(failure)
             return
         if error is None:
             self._last = self._head + self._framed(self._held + data)

@@ -185,7 +185,7 @@ class Call:
                 commit.shard.begin(self.head.target.project).finish(meta=meta, data=data)
         except NotDurableError as error:
             state.active.add(self)
-            commit.fail(error)
+            self.not_durable(error)
             return
         state.active.add(self)
         # If we die before the sync, the provider has seen nothing, and the client has no answer.
@@ -201,7 +201,7 @@ class Call:
         try:
             self._record.finish(data=self._take_unrecorded())
         except NotDurableError as error:
-            self.commit.fail(error)
+            self.not_durable(error)
             return
         self.not_sent(
             CallError(
@@ -227,6 +227,7 @@ class Call:
             self._record.write(meta=meta, data=self._take_unrecorded())
             commit.shard.flush()
         except NotDurableError as error:
+            self._shard_lost, self._record = True, None
             commit.fail(error)
         else:
             state.active.add(self)
@@ -318,6 +319,12 @@ class Call:
         if self.answer is not None:
             self.answer.client_lost()
 
+    def not_durable(self, error: NotDurableError) -> None:
+        """The shard took a record of this call no more: end this call, and all others that it holds."""
+        self.commit.fail(error)
+        if self in self.state.active:
+            self.shard_failed()  # the shard had failed before this call came to it
+
     def shard_failed(self) -> None:
         """The shard that holds the intent is dead: end at once. The sealer writes what the outcome was."""
         self._cancel()
@@ -382,7 +389,7 @@ class Call:
         try:
             self.commit.shard.begin(self.head.target.project).finish(meta=encode_whole_response(start, end))
         except NotDurableError as failure:
-            self.commit.fail(failure)
+            self.not_durable(failure)
             return
         self.commit.after_sync(then)
 

@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         "_deadline",
         "_ended",
         "_feed_bytes",
+        "_full",
         "_head_bytes",
         "_headers",
         "_in_head",
@@ -101,6 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self._lingering = False
         self._ended = False  # the client will send no more; it may still be reading
         self._closing = False
+        self._full = False  # the client takes less than comes; nothing new is begun until it has caught up
         self.peer: tuple[str | None, int | None] = (None, None)
         """Address and port of the client."""
 
@@ -159,7 +161,7 @@ class ClientConnection(asyncio.Protocol):
         """Read on, unless a call is being served: then what follows waits."""
         if self._lingering or self._closing:
             return
-        if self._serving is not None:
+        if self._serving is not None or self._full:
             self._backlog.append(data)
             self._backlog_bytes += len(data)
             if self._backlog_bytes >= READ_BYTES_MAX:
@@ -191,14 +193,19 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client takes less than comes."""
+        self._full = True
         self._deadline = self._state.now + self._state.bounds.client_stall_s
         if self._serving is not None and self._serving.answer is not None:
             self._serving.answer.client_full()
 
     def resume_writing(self) -> None:
         """The client takes bytes again."""
-        self._deadline = _NEVER if self._serving is not None else self._state.now + self._state.bounds.keep_alive_s
-        if self._serving is not None and self._serving.answer is not None:
+        self._full = False
+        if self._serving is None:
+            self._turn_to_next()
+            return
+        self._deadline = _NEVER
+        if self._serving.answer is not None:
             self._serving.answer.client_ready()
 
     # --- from the worker ----------------------------------------------------------------------------------------------
@@ -354,7 +361,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Serve what is whole; say a refusal once all before it is answered."""
-        while self._serving is None and self._queue and not self._closing:
+        while self._queue and self._serving is None and not self._full and not self._closing:
             self._serving = call = self._queue.popleft()
             self._deadline = _NEVER
             call.received(forward)
@@ -365,7 +372,12 @@ class ClientConnection(asyncio.Protocol):
         self._serving = None
         if not keep or self._state.stopping:
             self._close()
-        elif self._queue or self._refusal is not None:
+        elif not self._full:
+            self._turn_to_next()
+
+    def _turn_to_next(self) -> None:
+        """Go on with what is queued or was kept back, or be idle."""
+        if self._queue or self._refusal is not None:
             # By way of the loop, so that a row of refusals does not deepen the stack.
             asyncio.get_running_loop().call_soon(self._next)
         elif self._backlog:

@@ -43,6 +43,7 @@ class Shards:
         self._on_failure = on_failure
         self._reopening: asyncio.Task[None] | None = None
         self._stopping = False
+        self._complaint = ""
         self.current: GroupCommit | None = None
         """What can be made durable now, or ``None``: then calls are refused."""
 
@@ -74,17 +75,24 @@ class Shards:
         try:
             shard = self._open_shard()
         except (AffidavitError, OSError) as error:
-            _log.error("no write-ahead shard could be opened, so calls are refused until one can: %s", error)
+            self._complain(f"no write-ahead shard could be opened, so calls are refused until one can: {error}")
             return False
         try:
             self._announce(shard, SOURCE_START)
             shard.sync()
         except NotDurableError as error:
-            _log.error("%s", error)
+            self._complain(str(error))
             shard.close()
             return False
+        self._complaint = ""
         self.current = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=self._failed)
         return True
+
+    def _complain(self, complaint: str) -> None:
+        """Say it once for an outage, not every second."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            _log.error("%s", complaint)
 
     def _announce(self, shard: Shard, event_type: Literal["source.start", "source.stop"]) -> None:
         for log in shard.logs:

@@ -248,3 +248,30 @@ def test_the_list_of_models_is_one(simulator: RunningSimulator) -> None:
     with openai.OpenAI(api_key="k", base_url=simulator.url + "/v1") as client:
         for model in client.models.list():
             require_known(model)
+
+
+def test_an_answer_says_why_it_ended(web: Web) -> None:
+    finishes = {}
+    for case, (parameters, wish) in OPENAI_CASES.items():
+        request = json.dumps({"model": "gpt-4o", "messages": ASK, **parameters}).encode()
+        headers = OPENAI_HEADERS | ({"x-simulate": wish} if wish else {})
+        _, body = web.ask("POST", "/v1/chat/completions", body=request, **headers)
+        finishes[case] = json.loads(body)["choices"][0]["finish_reason"]
+    others = {case: finish for case, finish in finishes.items() if finish != "stop"}
+    assert others == {"tool": "tool_calls", "demanded tool": "tool_calls", "length": "length"}
+
+
+def test_a_message_says_why_it_ended(web: Web) -> None:
+    ends = {}
+    for case, (parameters, wish) in ANTHROPIC_CASES.items():
+        request = json.dumps({"model": "m", "max_tokens": 900, "messages": ASK, **parameters}).encode()
+        headers = ANTHROPIC_HEADERS | ({"x-simulate": wish} if wish else {})
+        message = json.loads(web.ask("POST", "/v1/messages", body=request, **headers)[1])
+        ends[case] = (message["stop_reason"], message["stop_sequence"])
+    assert {case: end for case, end in ends.items() if end != ("end_turn", None)} == {
+        "tool": ("tool_use", None),
+        "demanded tool": ("tool_use", None),
+        "refusal": ("refusal", None),
+        "length": ("max_tokens", None),
+        "stop": ("stop_sequence", "order"),
+    }

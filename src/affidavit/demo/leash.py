@@ -89,7 +89,7 @@ def running_service(environment: Mapping[str, str]) -> Iterator[RunningService]:
 def _started(environment: Mapping[str, str], messages: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
         # -P: what lies in the current directory is not ours to import.
-        (sys.executable, "-P", "-m", "affidavit.demo.service"),
+        (sys.executable, "-P", "-m", "affidavit.demo.leash"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=messages,

@@ -1,0 +1,314 @@
+"""What recording costs: calls a second and latency through the gateway, beside a bare relay and the direct way, in one run.
+
+* burst: as many calls as 64 connections get done, 2 workers, sealer running, upstream and load on the same processors. Load by ``wrk`` where it is
+  installed, else by a client of ours (named in the detail). The rival is `bench/relay.py`: the same work without recording. Both by turns.
+* drained: after each burst the sealer seals all that is left; peak lag is printed.
+* latency: an open loop with intended start times; direct and through the gateway by turns. Floors beside it: direct, and fdatasync p99.
+* sustained: an open loop for minutes; lag from durable to head, and memory of the sealer at its beginning and end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.load import BODY, request, run_closed, run_open
+from bench.measuring import arguments, fresh_directory, machine, report
+
+HERE = Path(__file__).resolve().parent
+CONNECTIONS = 64
+WORKERS = 2
+BURST_S = 30
+SUSTAINED_RATE = 3000
+SUSTAINED_S = 300
+LATENCY_RATE = 2000
+LATENCY_S = 10
+STREAM_RATE = 100
+PATH = b"/openai/v1/chat/completions"
+DIRECT = b"/v1/chat/completions"
+TICKS = os.sysconf("SC_CLK_TCK")
+WRK = """wrk.method = "POST"
+wrk.body = '%s'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer sk-bench"
+wrk.headers["User-Agent"] = "OpenAI/Python 3.54.0"
+"""
+
+
+class Service:
+    """`affidavit up` over a fresh directory."""
+
+    def __init__(self, directory: Path, *, upstream: int) -> None:
+        directory.mkdir()
+        config = directory / "affidavit.toml"
+        config.write_text(
+            f'[gateway]\nlisten = "127.0.0.1:0"\nworkers = {WORKERS}\n[upstreams.openai]\nbase_url = "http://127.0.0.1:{upstream}"\n'
+        )
+        self.data = directory / "data"
+        self._environment = {
+            **os.environ,
+            "AFFIDAVIT_DATA": str(self.data),
+            "AFFIDAVIT_KEYS": str(directory / "keys"),
+            "AFFIDAVIT_CONFIG": str(config),
+        }
+        self._log = (directory / "log").open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "affidavit.cli", "up"], env=self._environment, stdout=self._log, stderr=self._log
+        )
+        while not (status := self.status())["ready"]:
+            if self._process.poll() is not None:
+                sys.exit((directory / "log").read_text())
+            time.sleep(0.1)
+        self.port = int(status["gateway"].rsplit(":", 1)[1])
+        self.pids = {process["role"]: process["pid"] for process in status["processes"]}
+
+    def status(self) -> dict[str, Any]:
+        """What `affidavit status --json` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "affidavit.cli", "status", "--json"],
+            env=self._environment,
+            capture_output=True,
+            check=False,
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"ready": False}
+        return found
+
+    def worker_cpu_s(self) -> float:
+        """Processor time of all workers so far."""
+        return sum(cpu_s(pid) for role, pid in self.pids.items() if role.startswith("worker"))
+
+    def leaves(self) -> int:
+        """Leaves of the project's log."""
+        checkpoint = (self.data / "logs/default/tree/checkpoint").read_bytes()
+        return int(checkpoint.split(b"\n")[1])
+
+    def wal_bytes(self) -> int:
+        """What lies in the write-ahead log."""
+        total = 0
+        for path in (self.data / "wal").rglob("0*"):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def drain(self, leaves: int) -> float:
+        """Wait until so many leaves are there; returns the seconds it took."""
+        began = time.perf_counter()
+        while self.leaves() < leaves:
+            time.sleep(0.1)
+            if time.perf_counter() - began > 600:
+                sys.exit("the backlog was not drained within ten minutes")
+        return time.perf_counter() - began
+
+    def sealer_rss_mib(self) -> float:
+        """Resident memory of the sealer."""
+        text = Path(f"/proc/{self.pids['sealer']}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+)", text)
+        return int(found[1]) / 1024 if found else 0.0
+
+    def stop(self) -> None:
+        """A clean stop."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=600)
+        self._log.close()
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    """The upstream; yields its port."""
+    process = subprocess.Popen([sys.executable, str(HERE / "upstream.py")], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def bare_relay(upstream_port: int) -> Iterator[int]:
+    """As many bare relays as there are workers, on one port."""
+    port = upstream_port + 1 if upstream_port < 60_000 else upstream_port - 1
+    relays = [
+        subprocess.Popen([sys.executable, str(HERE / "relay.py"), str(port), str(upstream_port)], stdout=subprocess.PIPE)
+        for _ in range(WORKERS)
+    ]
+    try:
+        for relay in relays:
+            assert relay.stdout is not None
+            relay.stdout.readline()
+        yield port
+    finally:
+        for relay in relays:
+            relay.kill()
+            relay.wait()
+
+
+def saturate(port: int, *, seconds: int, directory: Path) -> float:
+    """Calls a second at saturation."""
+    if shutil.which("wrk") is None:
+        return run_closed(port=port, data=request(PATH), connections=CONNECTIONS, seconds=seconds)
+    script = directory / "calls.lua"
+    script.write_text(WRK % BODY.decode())
+    url = f"http://127.0.0.1:{port}{PATH.decode()}"
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    if "Non-2xx" in done.stdout:
+        sys.exit(done.stdout)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    return float(found[1]) if found else 0.0
+
+
+class LagWatch:
+    """Samples how far sealing is behind, once a second."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self.lags: list[float] = []
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            lag = self._service.status().get("lag_s")
+            if lag is not None:
+                self.lags.append(lag)
+
+    def end(self) -> list[float]:
+        """Stop sampling."""
+        self._stop.set()
+        self._thread.join()
+        return sorted(self.lags) or [0.0]
+
+
+def burst(directory: Path, *, runs: int, seconds: int) -> dict[str, Any]:
+    """Bursts through the gateway and through the bare relay, by turns."""
+    ours, bare, cpu, drains, lags = [], [], [], [], []
+    with upstream() as port:
+        service = Service(directory / "burst", upstream=port)
+        saturate(service.port, seconds=2, directory=directory)
+        for _ in range(runs):
+            with bare_relay(port) as relay:
+                saturate(relay, seconds=1, directory=directory)
+                bare.append(saturate(relay, seconds=max(seconds // 3, 3), directory=directory))
+            leaves = service.leaves()
+            before = service.worker_cpu_s()
+            watch = LagWatch(service)
+            rate = saturate(service.port, seconds=seconds, directory=directory)
+            cpu.append((service.worker_cpu_s() - before) / (rate * seconds) * 1e6)
+            ours.append(rate)
+            drains.append(service.drain(leaves + int(2 * rate * seconds * 0.999)))
+            lags.append(watch.end()[-1])
+        service.stop()
+    return {
+        "calls_per_s": statistics.median(ours),
+        "bare_relay_per_s": statistics.median(bare),
+        "ratio": statistics.median(one / other for one, other in zip(ours, bare, strict=True)),
+        "cpu_us": statistics.median(cpu),
+        "drain_s": statistics.median(drains),
+        "peak_lag_s": max(lags),
+    }
+
+
+def p99(times: list[float]) -> float:
+    """p99 in milliseconds."""
+    return sorted(times)[int(len(times) * 0.99)] * 1e3
+
+
+def latency(directory: Path, *, runs: int) -> dict[str, Any]:
+    """Added p99 and added time to first token, direct and proxied by turns."""
+    added, direct_p99, proxied_p99, added_ttft = [], [], [], []
+    with upstream() as port:
+        service = Service(directory / "latency", upstream=port)
+        run_open(port=service.port, data=request(PATH), rate=LATENCY_RATE, seconds=2)
+        for _ in range(runs):
+            _, direct = run_open(port=port, data=request(DIRECT), rate=LATENCY_RATE, seconds=LATENCY_S)
+            _, proxied = run_open(port=service.port, data=request(PATH), rate=LATENCY_RATE, seconds=LATENCY_S)
+            direct_p99.append(p99(direct))
+            proxied_p99.append(p99(proxied))
+            added.append(proxied_p99[-1] - direct_p99[-1])
+            stream = b"text/event-stream"
+            first, _ = run_open(port=port, data=request(DIRECT, accept=stream), rate=STREAM_RATE, seconds=5)
+            through, _ = run_open(port=service.port, data=request(PATH, accept=stream), rate=STREAM_RATE, seconds=5)
+            added_ttft.append((statistics.median(through) - statistics.median(first)) * 1e3)
+        service.stop()
+    return {
+        "added_p99_ms": statistics.median(added),
+        "direct_p99_ms": statistics.median(direct_p99),
+        "proxied_p99_ms": statistics.median(proxied_p99),
+        "added_ttft_ms": statistics.median(added_ttft),
+    }
+
+
+def sustained(directory: Path, *, seconds: int) -> dict[str, Any]:
+    """A steady load: lag from durable to head, memory."""
+    with upstream() as port:
+        service = Service(directory / "sustained", upstream=port)
+        run_open(port=service.port, data=request(PATH), rate=SUSTAINED_RATE, seconds=min(20, seconds))
+        rss = service.sealer_rss_mib()
+        watch = LagWatch(service)
+        began = time.perf_counter()
+        firsts, _ = run_open(port=service.port, data=request(PATH), rate=SUSTAINED_RATE, seconds=seconds)
+        took = time.perf_counter() - began
+        lags = watch.end()
+        after = service.sealer_rss_mib()
+        service.stop()
+    return {
+        "sustained": len(firsts) / took,
+        "seal_p99_s": lags[int(len(lags) * 0.99)],
+        "sealer_rss_mib": [round(rss), round(after)],
+    }
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--burst-s", type=int, default=BURST_S, help="seconds of one burst")
+    parser.add_argument("--sustained-s", type=int, default=SUSTAINED_S, help="seconds of the steady load")
+    options = parser.parse_args()
+    with fresh_directory(options.directory) as directory:
+        where = machine(directory)
+        bursts = burst(directory, runs=options.runs, seconds=options.burst_s)
+        added = latency(directory, runs=options.runs)
+        steady = sustained(directory, seconds=options.sustained_s)
+    load = "wrk" if shutil.which("wrk") else "bench/load.py"
+    detail = {key: round(value, 3) if isinstance(value, float) else value for key, value in (bursts | added | steady).items()}
+    report(
+        name="gateway",
+        figure=bursts["calls_per_s"],
+        unit="calls/s",
+        ratios={"bare_relay": bursts["ratio"]},
+        detail={**where, "load": load, **detail},
+        words=[
+            f"{where['cpu']}; {where['filesystem']}, fdatasync p99 {where['fdatasync_p99_ms']} ms; load by {load}",
+            f"burst {bursts['calls_per_s']:,.0f} calls/s, {bursts['ratio']:.2f} of a bare relay; worker {bursts['cpu_us']:.0f} us a call; peak lag {bursts['peak_lag_s']:.1f} s",
+            f"added p99 {added['added_p99_ms']:.2f} ms (direct {added['direct_p99_ms']:.2f}), added time to first token {added['added_ttft_ms']:.2f} ms",
+            f"sustained {steady['sustained']:,.0f} calls/s, p99 to the head {steady['seal_p99_s']:.1f} s, sealer {steady['sealer_rss_mib']} MiB",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

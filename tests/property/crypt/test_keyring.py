@@ -1,0 +1,198 @@
+"""The keyring: what was saved is there again, what was destroyed is not in the file, and damage is told from a torn end."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affidavit.crypt.keyring import FileKms, Keyring, Kind, RingKey
+from affidavit.errors import CorruptionError, KeyMissingError
+from affidavit.ledger.directory import Disk
+from tests.support.story import QuickDisk
+
+ROW_BYTES = 8 + 1 + 16 + 8 + 40 + 4
+HEAD_BYTES = 8 + 4 + 40
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("key"), st.sampled_from((Kind.HEADER, Kind.SUBJECT, Kind.APP, Kind.SHEET)), st.integers(0, 4)
+        ),
+        st.tuples(st.just("destroy"), st.integers(0, 9)),
+        st.tuples(st.sampled_from(("save", "reload", "rotate"))),
+    ),
+    max_size=30,
+)
+
+
+def drawing() -> Callable[[int], bytes]:
+    """Bytes that never repeat."""
+    numbers = itertools.count(1)
+    return lambda count: next(numbers).to_bytes(count, "big")
+
+
+def open_ring(path: Path, *, random: Callable[[int], bytes], disk: Disk | None = None) -> Keyring:
+    return Keyring(
+        path=path, kms=FileKms(b"m" * 32), files=disk or QuickDisk(), random=random, clock_s=lambda: 1_700_000_000
+    )
+
+
+@settings(max_examples=60)
+@given(actions=ACTIONS)
+def test_the_ring_is_what_was_saved_and_not_destroyed(actions: list[tuple]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path, random = Path(directory) / "keys", drawing()
+        ring = open_ring(path, random=random)
+        saved: dict[bytes, RingKey] = {}
+        queued: dict[bytes, RingKey] = {}
+        destroyed: dict[bytes, RingKey] = {}
+        epoch = 1
+        for name, *facts in actions:
+            if name == "key":
+                key = ring.key_for(facts[0], ring.scope(facts[0], "log", str(facts[1])))
+                assert key.id not in destroyed
+                if key.id not in saved:
+                    queued[key.id] = key
+            elif name == "destroy" and (known := sorted((saved | queued).items())):
+                key_id, key = known[facts[0] % len(known)]
+                ring.destroy(key_id)
+                destroyed[key_id] = key
+                saved = {key_id: key for key_id, key in (saved | queued).items() if key_id not in destroyed}
+                queued = {}
+            elif name in ("save", "rotate"):
+                getattr(ring, name)()
+                epoch += name == "rotate"
+                saved, queued = saved | queued, {}
+            elif name == "reload":
+                ring, queued = open_ring(path, random=random), {}
+            assert ring.epoch == epoch
+        again = open_ring(path, random=random)
+        assert {key_id: again.get(key_id) for key_id in saved} == saved
+        assert path.stat().st_size == HEAD_BYTES + ROW_BYTES * (len(saved) + 1)
+        for key_id, key in destroyed.items():
+            with pytest.raises(KeyMissingError):
+                again.get(key_id)
+            if key.scope not in {other.scope for other in saved.values()}:
+                with pytest.raises(KeyMissingError):
+                    again.find(key.kind, key.scope)
+            assert key_id not in path.read_bytes()
+        assert again.digest_key("x") == ring.digest_key("x")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A ring with the lookup key and four others."""
+    path = tmp_path / "keys"
+    ring = open_ring(path, random=drawing())
+    for number in range(4):
+        ring.key_for(Kind.SUBJECT, ring.scope(Kind.SUBJECT, str(number)))
+    ring.save()
+    return path
+
+
+def scopes(ring: Keyring) -> list[bytes]:
+    found = []
+    for number in range(4):
+        try:
+            found.append(ring.find(Kind.SUBJECT, ring.scope(Kind.SUBJECT, str(number))).key)
+        except KeyMissingError:
+            found.append(b"")
+    return found
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0", b"\xff"], ids=["cut", "zeros", "ones"])
+def test_an_end_torn_at_any_byte_is_dropped_and_mended(path: Path, tail: bytes) -> None:
+    """Whatever several rows that were saved together have become, nothing was wrapped under them yet."""
+    whole = path.read_bytes()
+    keys = scopes(open_ring(path, random=drawing()))
+    for cut in range(HEAD_BYTES + ROW_BYTES, len(whole)):
+        path.write_bytes(whole[:cut] + tail * (len(whole) - cut))
+        kept = (cut - HEAD_BYTES) // ROW_BYTES - 1
+        assert scopes(open_ring(path, random=drawing())) == keys[:kept] + [b""] * (4 - kept), cut
+        assert path.read_bytes() == whole[: HEAD_BYTES + ROW_BYTES * (kept + 1)]
+    path.write_bytes(whole)
+
+
+def test_a_damaged_row_in_the_middle_is_never_passed_over(path: Path) -> None:
+    whole = path.read_bytes()
+    for place in range(len(whole) - ROW_BYTES):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        if 8 <= place < 12:
+            continue  # the number of the epoch is for people; what it says is not checked
+        with pytest.raises(CorruptionError):
+            open_ring(path, random=drawing())
+        assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize("data", [b"", b"afring1\n", b"another file altogether" * 9])
+def test_a_file_that_is_no_ring(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(CorruptionError, match="not a keyring"):
+        open_ring(path, random=drawing())
+
+
+def test_another_kms_does_not_open_the_ring(path: Path) -> None:
+    with pytest.raises(CorruptionError):
+        Keyring(path=path, kms=FileKms(b"n" * 32), files=Disk(), random=drawing(), clock_s=lambda: 0)
+
+
+def test_old_copies_of_the_file_die_with_their_epoch(path: Path) -> None:
+    """The KEK of the copy is still wrapped in it, but whoever has the KMS key gets old keys only."""
+    before = path.read_bytes()
+    ring = open_ring(path, random=lambda count: b"r" * count)
+    assert ring.rotate() == 2
+    after = path.read_bytes()
+    assert before[HEAD_BYTES : HEAD_BYTES + 33] == after[HEAD_BYTES : HEAD_BYTES + 33]
+    assert before[12:52] != after[12:52]
+    assert open_ring(path, random=drawing()).fingerprint() == ring.fingerprint()
+
+
+def test_a_rotation_that_fails_leaves_a_ring_that_can_be_written_to(path: Path) -> None:
+    """A key saved after it must be wrapped by the KEK that stands in the file."""
+    full = True
+
+    def before(operation: str, name: str) -> None:
+        if full and operation == "rename":
+            raise OSError(28, "no space left")
+
+    random = drawing()
+    ring = open_ring(path, random=random, disk=QuickDisk(before))
+    with pytest.raises(OSError, match="no space"):
+        ring.rotate()
+    assert ring.epoch == 1
+    full = False
+    key = ring.key_for(Kind.APP, ring.scope(Kind.APP, "shop"))
+    ring.save()
+    assert open_ring(path, random=random).get(key.id) == key
+
+
+def test_scopes_are_digests_that_name_nobody(path: Path) -> None:
+    ring = open_ring(path, random=drawing())
+    assert b"ann@" not in path.read_bytes()
+    found = {
+        ring.scope(Kind.SUBJECT, "log", "ann@"),
+        ring.scope(Kind.APP, "log", "ann@"),
+        ring.scope(Kind.SUBJECT, "log2", "ann@"),
+        ring.scope(Kind.SUBJECT, "log", "\ud800"),
+        ring.digest_key("a")[:16],
+    }
+    assert {len(scope) for scope in found} == {16}
+    assert len(found) == 5
+
+
+def test_the_kms_key_is_made_once_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "kms"
+    kms = FileKms.open_or_create(path, random=lambda count: b"q" * count, files=Disk())
+    again = FileKms.open_or_create(path, random=lambda count: b"r" * count, files=Disk())
+    assert again.unwrap(kms.wrap(b"k" * 32)) == b"k" * 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"short")
+    with pytest.raises(CorruptionError, match="32 bytes"):
+        FileKms.open_or_create(path, random=lambda count: b"r" * count, files=Disk())

@@ -1,0 +1,30 @@
+"""Access events, as the api process writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from affidavit.event import AccessMeta, Identity, View, encode_meta
+from affidavit.ledger.wal import Shard
+from tests.support.installation import clock_us, new_id
+
+
+def write_access(
+    shard: Shard, *leaves: tuple[int, int], view: View = "wire", log: str = "default", time_us: int | None = None
+) -> dict[str, Any]:
+    """Queue a reading of leaf ranges; returns the question that the sealer is asked for it."""
+    meta = AccessMeta(
+        type="access.read",
+        id=new_id(),
+        time_us=clock_us() if time_us is None else time_us,
+        mono_us=1,
+        log=log,
+        leaves=leaves,
+        view=view,
+        identity=Identity(user="uid:1000"),
+        origin="cli",
+    )
+    record = shard.begin("system")
+    record.finish(meta=encode_meta(meta))
+    shard.sync()
+    return {"op": "open", "shard": shard.name, "record": record.number}

@@ -1,0 +1,264 @@
+"""The writing end: a failure cuts back to a whole frame, kills the shard for good, and leaves no lock behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from affidavit.errors import CorruptionError, LayoutError, NotDurableError
+from affidavit.ledger import wal as module
+from affidavit.ledger.cut import ShardReader
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.frame import PLAINTEXT_BYTES_MAX, FileHeader, format_file_header, parse_file_header
+from tests.support.shards import LOGS, PRIVATE, Clock, frames_of, make_reader, make_shard, read_all
+from tests.support.story import QuickDisk
+
+
+class Failing:
+    """Fails the operation of a name once armed."""
+
+    def __init__(self) -> None:
+        self.armed = ""
+
+    def __call__(self, operation: str, path: str) -> None:
+        if operation == self.armed:
+            raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("operation", ["write", "half"])
+def test_a_failed_write_ends_the_file_at_its_last_whole_frame(tmp_path: Path, operation: str) -> None:
+    failing = Failing()
+    shard = make_shard(tmp_path, disk=QuickDisk(failing))
+    shard.begin("default").finish(meta=b"{}", data=b"kept")
+    shard.flush()
+    length = (tmp_path / shard.name / "00000001").stat().st_size
+    shard.begin("default").finish(meta=b"{}", data=b"refused" * 99)
+    failing.armed = operation
+    with pytest.raises(NotDurableError, match="No space left"):
+        shard.flush()
+    failing.armed = ""
+    assert (tmp_path / shard.name / "00000001").stat().st_size == length
+    for act in (shard.flush, shard.sync, lambda: shard.begin("default")):
+        with pytest.raises(NotDurableError, match="closed to writing"):
+            act()
+    shard.close()
+    assert [record.data for record in read_all(make_reader(tmp_path))] == [b"kept"]
+
+
+def test_a_failed_sync_is_never_tried_again(tmp_path: Path) -> None:
+    failing = Failing()
+    shard = make_shard(tmp_path, disk=QuickDisk(failing))
+    shard.begin("default").finish(meta=b"{}", data=b"unsure")
+    failing.armed = "fdatasync"
+    with pytest.raises(NotDurableError):
+        shard.sync()
+    failing.armed = ""
+    with pytest.raises(NotDurableError):
+        shard.sync()
+    assert shard.failed == "No space left on device"
+    assert shard.synced_to == 0
+    shard.close()
+
+
+@pytest.mark.parametrize("operation", ["mkdir", "rename", "create", "write", "fsync_directory"])
+def test_a_shard_that_could_not_be_made_leaves_nothing_locked_and_nothing_open(tmp_path: Path, operation: str) -> None:
+    wal = tmp_path / "wal"
+    wal.mkdir()
+    failing = Failing()
+    failing.armed = operation
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises((NotDurableError, LayoutError, OSError)):
+        make_shard(wal, disk=QuickDisk(failing))
+    assert len(os.listdir("/proc/self/fd")) == before
+    for directory in wal.iterdir():
+        assert ShardReader(directory, private_key=lambda _: PRIVATE).is_dead()
+
+
+def test_a_roll_that_fails_ends_the_shard_and_closes_the_file(tmp_path: Path) -> None:
+    failing, clock = Failing(), Clock()
+    shard = make_shard(tmp_path, clock=clock, disk=QuickDisk(failing))
+    shard.begin("default").finish(meta=b"{}", data=b"kept")
+    clock.age()
+    failing.armed = "fsync_directory"
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotDurableError):
+        shard.begin("default").finish(meta=b"{}", data=b"refused")
+    assert len(os.listdir("/proc/self/fd")) == before
+    shard.close()
+    assert [record.data for record in read_all(make_reader(tmp_path))] == [b"kept"]
+
+
+def test_two_writers_of_one_shard(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    with pytest.raises(LayoutError):
+        make_shard(tmp_path)
+    assert not make_reader(tmp_path).is_dead()
+    shard.close()
+    assert make_reader(tmp_path).is_dead()
+
+
+def test_a_ticket_covers_files_that_were_rolled_and_closes_them_once_they_are_durable(tmp_path: Path) -> None:
+    clock = Clock()
+    synced: list[str] = []
+    disk = QuickDisk(lambda operation, path: synced.append(path) if operation == "fdatasync" else None)
+    shard = make_shard(tmp_path, clock=clock, disk=disk)
+    for _ in range(3):
+        shard.begin("default").finish(meta=b"{}", data=b"x")
+        clock.age()
+    before = len(os.listdir("/proc/self/fd"))
+    shard.sync()
+    assert len(synced) == 3
+    assert len(os.listdir("/proc/self/fd")) == before - 2
+    synced.clear()
+    shard.sync()
+    assert len(synced) == 1
+    shard.close()
+
+
+@pytest.mark.parametrize("step_us", [module.FILE_AGE_US_MAX, -1])
+def test_a_file_ends_when_it_is_old_or_when_the_clock_fell_back(tmp_path: Path, step_us: int) -> None:
+    clock = Clock()
+    shard = make_shard(tmp_path, clock=clock)
+    shard.begin("default").finish(meta=b"{}")
+    clock.now_us += step_us
+    shard.begin("default").finish(meta=b"{}")
+    shard.flush()
+    shard.close()
+    assert [file for file, _, _ in frames_of(tmp_path / shard.name)] == [1, 2]
+
+
+def test_a_file_ends_when_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILE_BYTES_MAX", 2_000)
+    shard = make_shard(tmp_path)
+    for _ in range(6):
+        shard.begin("default").finish(meta=b"{}", data=bytes(700))
+    shard.flush()
+    shard.close()
+    assert [file for file, _, _ in frames_of(tmp_path / shard.name)] == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_meta_that_fits_no_frame_is_refused(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    with pytest.raises(NotDurableError, match="larger than one frame"):
+        shard.begin("default").finish(meta=bytes(PLAINTEXT_BYTES_MAX - 3))
+    shard.begin("default").finish(meta=b"m" * (PLAINTEXT_BYTES_MAX - 4), data=b"and data")
+    shard.flush()
+    shard.close()
+    (record,) = read_all(make_reader(tmp_path))
+    assert (len(record.metas[0]), record.data, record.seq) == (PLAINTEXT_BYTES_MAX - 4, b"and data", 1)
+
+
+# --- what a reader says of files that no writer of ours wrote ---------------------------------------------------------------
+
+
+def rewrite_header(path: Path, **members: object) -> None:
+    """The same file with another header, its checksum right."""
+    data = path.read_bytes()
+    parsed = parse_file_header(data)
+    assert parsed is not None
+    header = {name: getattr(parsed[0], name) for name in FileHeader.__struct_fields__} | members
+    path.write_bytes(format_file_header(FileHeader(**header)) + data[parsed[1] :])
+
+
+@pytest.mark.parametrize(
+    ("members", "what"),
+    [
+        ({"file": 2}, "another shard or place"),
+        ({"boot": "BBBBBBBB"}, "another shard or place"),
+        ({"source": "api"}, "another shard or place"),
+        ({"eph": "AAAA"}, "no usable key"),
+        ({"eph": "=" * 43}, "no usable key"),
+        ({"eph": "A" * 43}, "no usable key"),  # a point of small order
+        ({"logs": ()}, "no beginning"),
+    ],
+)
+def test_a_header_that_is_not_in_its_place(tmp_path: Path, members: dict[str, object], what: str) -> None:
+    shard = make_shard(tmp_path)
+    for data in (b"one", b"two"):
+        shard.begin("default").finish(meta=b"{}", data=data)
+        shard.sync()
+    shard.close()
+    rewrite_header(tmp_path / shard.name / "00000001", **members)
+    with pytest.raises(CorruptionError, match=what):
+        read_all(make_reader(tmp_path))
+
+
+def test_damage_in_a_shard_that_still_lives_is_noticed_after_a_while(tmp_path: Path) -> None:
+    """Unfinished bytes may be a write under way, so a live shard is looked at closely only when they stay."""
+    shard = make_shard(tmp_path)
+    for data in (b"one", b"two", b"three"):
+        shard.begin("default").finish(meta=b"{}", data=data)
+        shard.sync()
+    path = tmp_path / shard.name / "00000001"
+    (_, at, _) = frames_of(tmp_path / shard.name)[1]
+    changed = bytearray(path.read_bytes())
+    changed[at + 50] ^= 1
+    path.write_bytes(changed)
+    reader = make_reader(tmp_path)
+    assert [record.data for record in reader.read(dead=False)] == [b"one"]
+    with pytest.raises(CorruptionError, match="byte"):
+        for _ in range(200):
+            reader.read(dead=False)
+    shard.close()
+
+
+def test_a_frame_that_asks_for_a_key_far_away_is_refused_at_once(tmp_path: Path) -> None:
+    """Its checksum is right, since that needs no key; stepping there would take an hour."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    from affidavit.ledger.frame import format_frame
+
+    shard = make_shard(tmp_path)
+    shard.close()
+    forged = [
+        format_frame(
+            aead=AESGCM(bytes(32)),
+            shard=shard.name_bytes,
+            record=number,
+            number=0,
+            last=1,
+            log=0,
+            key_file=1,
+            key_index=2**32 - 1,
+            seq=number,
+            synced_to=2**50,
+            plaintext=bytes(4),
+        )
+        for number in (1, 2)
+    ]
+    with (tmp_path / shard.name / "00000001").open("ab") as file:
+        file.write(b"".join(forged))
+    with pytest.raises(CorruptionError, match="cannot have given"):
+        read_all(make_reader(tmp_path))
+
+
+def test_an_end_of_zeros_is_looked_through_quickly(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    shard.begin("default").finish(meta=b"{}", data=b"kept")
+    shard.sync()
+    shard.close()
+    with (tmp_path / shard.name / "00000001").open("ab") as file:
+        file.truncate(file.tell() + (8 << 20))
+    assert [record.data for record in read_all(make_reader(tmp_path))] == [b"kept"]
+
+
+def test_a_shard_that_was_never_written_to(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    shard.close()
+    (tmp_path / shard.name / "00000001").unlink()
+    reader = make_reader(tmp_path)
+    assert read_all(reader) == []
+    assert (reader.file, reader.header_time_us, reader.oldest_unfinished_file()) == (0, None, None)
+    (tmp_path / shard.name / "lock").unlink()
+    assert reader.is_dead()
+    assert shard.logs == LOGS
+
+
+def test_the_real_disk_syncs_what_it_says(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, disk=Disk())
+    shard.begin("default").finish(meta=b"{}", data=b"x")
+    shard.sync()
+    assert shard.synced_to == shard.flush()
+    shard.close()

@@ -1,0 +1,182 @@
+"""Opening: what comes out is what the leaf commits to, under the keys of its scope, or nothing comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from affidavit.crypt.block import ERASED_ROW_PLAINTEXT, NONCE_BYTES, ROW_BYTES, Place, SheetRow, format_row, seal
+from affidavit.crypt.keyring import Kind
+from affidavit.errors import CorruptionError, KeyMissingError, NotFoundError
+from affidavit.ledger.layout import SHEET_MAGIC
+from affidavit.ledger.leaf import Body, Header, Leaf
+from affidavit.ledger.reader import head_size
+from affidavit.seal.opening import Opener
+from tests.support.installation import ORIGIN_PREFIX, Installation, chat_request, chat_response, write_call
+from tests.support.story import QuickDisk
+
+PROMPT = "a prompt that all share, " * 20
+REQUESTS = [chat_request(PROMPT, f"question {number} " + "q" * 200) for number in range(4)]
+
+
+class Bench:
+    """Four calls of two people, sealed and stopped."""
+
+    def __init__(self, root: Path) -> None:
+        self.installation = Installation(root, disk=QuickDisk(), signer_disk=QuickDisk()).start()
+        shard = self.installation.shard()
+        for number, request in enumerate(REQUESTS):
+            write_call(shard, request, chat_response(f"answer {number}"), user=("ann", "ben")[number % 2])
+        shard.flush()
+        shard.close()
+        self.installation.drain()
+        self.installation.stop()
+        self.layout = self.installation.data.log("default")
+        self.size = head_size(self.layout)
+        self.opener = self.installation.opener()
+        leaves = [self.opener.leaf(index, size=self.size) for index in range(self.size)]
+        self.requests = [(index, leaf) for index, leaf in enumerate(leaves) if leaf.type == "llm.request"]
+
+    def fresh(self) -> Opener:
+        return self.installation.opener()
+
+    def wire(self, number: int, opener: Opener | None = None) -> bytes:
+        index, leaf = self.requests[number]
+        return (opener or self.fresh()).wire(index, leaf, size=self.size)
+
+    def rewrite_row(self, index: int, plaintext: bytes, *, leaf: int | None = None) -> None:
+        """Put a row in the key sheet as somebody would who has the sheet key."""
+        ring = self.installation.ring
+        key = ring.find(Kind.SHEET, ring.scope(Kind.SHEET, "default", "0", "1"))
+        place = Place(f"{ORIGIN_PREFIX}/default").row(index if leaf is None else leaf, version=1)
+        sealed = seal(AESGCM(key.key), nonce=bytes(NONCE_BYTES), plaintext=plaintext, associated=place)
+        path = self.layout.sheet(0, 1)
+        data = bytearray(path.read_bytes())
+        at = len(SHEET_MAGIC) + index * ROW_BYTES
+        data[at : at + ROW_BYTES] = sealed
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_everything_opens(bench: Bench) -> None:
+    assert [bench.wire(number) for number in range(4)] == REQUESTS
+    opener = bench.fresh()
+    assert [bench.wire(number, opener) for number in range(4)] == REQUESTS
+    assert opener._bodies
+    opener.forget()
+    assert opener._bodies == {}
+
+
+@pytest.mark.parametrize("index", [-1, 10**6])
+def test_a_leaf_that_is_not_there(bench: Bench, index: int) -> None:
+    with pytest.raises(NotFoundError):
+        bench.opener.leaf(index, size=bench.size)
+
+
+def test_what_a_leaf_without_blocks_gives(bench: Bench) -> None:
+    leaf = bench.opener.leaf(0, size=bench.size)
+    assert (leaf.type, leaf.header, leaf.body) == ("epoch.open", None, None)
+    assert bench.opener.header(0, leaf) is None
+    assert bench.opener.body(0, leaf) is None
+    assert bench.opener.wire(0, leaf, size=bench.size) == b""
+
+
+def change(leaf: Leaf, **members: object) -> Leaf:
+    return msgspec.structs.replace(leaf, **members)
+
+
+def test_a_leaf_that_commits_to_something_else(bench: Bench) -> None:
+    index, leaf = bench.requests[0]
+    assert leaf.header is not None
+    assert leaf.body is not None
+    other = bench.requests[1][1]
+    wrong_digest = "A" * 43
+    for changed in (
+        change(leaf, header=Header(leaf.header.root, wrong_digest)),
+        change(leaf, header=Header(wrong_digest, leaf.header.sha256)),
+        change(leaf, id=other.id),
+    ):
+        with pytest.raises(CorruptionError):
+            bench.fresh().header(index, changed)
+    for changed in (change(leaf, body=Body(leaf.body.root, wrong_digest, leaf.body.bucket)), change(leaf, id=other.id)):
+        with pytest.raises(CorruptionError):
+            bench.fresh().body(index, changed)
+
+
+@pytest.mark.parametrize("kind", ["bodies", "headers"])
+def test_every_changed_byte_of_a_block_is_noticed(bench: Bench, kind: str) -> None:
+    path = getattr(bench.layout, kind)(0)
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(8, len(whole), 41):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        path.write_bytes(changed)
+        opener = bench.fresh()
+        try:
+            for index, leaf in bench.requests:
+                opener.header(index, leaf)
+                opener.body(index, leaf)
+        except CorruptionError:
+            noticed += 1
+    assert noticed > 5
+    path.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(CorruptionError):
+        for index, leaf in bench.requests:
+            bench.fresh().header(index, leaf)
+            bench.fresh().body(index, leaf)
+
+
+def test_an_erased_row_is_erased_for_ever(bench: Bench) -> None:
+    index, _ = bench.requests[2]
+    bench.rewrite_row(index, ERASED_ROW_PLAINTEXT)
+    with pytest.raises(KeyMissingError, match="erased"):
+        bench.wire(2)
+    assert bench.wire(1) == REQUESTS[1]
+
+
+def test_a_row_of_another_leaf_or_of_another_key_does_not_open(bench: Bench) -> None:
+    (first, _), (second, _) = bench.requests[0], bench.requests[1]
+    row = bench.fresh()._row(second)
+    bench.rewrite_row(first, format_row(row))
+    with pytest.raises(CorruptionError, match="not what the leaf commits to"):
+        bench.wire(0)
+    bench.rewrite_row(first, format_row(row), leaf=second)
+    with pytest.raises(CorruptionError, match="does not open here"):
+        bench.wire(0)
+    own = bench.fresh()._row(bench.requests[2][0])
+    bench.rewrite_row(bench.requests[2][0], format_row(SheetRow(row.key_id, own.wrapped_key, own.offset, own.length)))
+    with pytest.raises(CorruptionError, match="wrapped key"):
+        bench.wire(2)
+
+
+def test_a_destroyed_subject_key_ends_one_person_and_nobody_else(bench: Bench) -> None:
+    ring = bench.installation.ring
+    ring.destroy(ring.find(Kind.SUBJECT, ring.scope(Kind.SUBJECT, "default", "ann")).id)
+    for number, request in enumerate(REQUESTS):
+        if number % 2 == 0:
+            with pytest.raises(KeyMissingError):
+                bench.wire(number)
+            assert bench.fresh().header(*bench.requests[number]) is not None
+        else:
+            assert bench.wire(number) == request
+
+
+def test_the_log_and_the_ring_belong_together(bench: Bench, tmp_path: Path) -> None:
+    other = Installation(tmp_path / "other", disk=QuickDisk(), signer_disk=QuickDisk()).start()
+    stranger = Opener(layout=bench.layout, origin=f"{ORIGIN_PREFIX}/default", ring=other.ring)
+    index, leaf = bench.requests[0]
+    with pytest.raises(CorruptionError):
+        stranger.header(index, leaf)
+    with pytest.raises(CorruptionError):
+        stranger.body(index, leaf)
+    elsewhere = Opener(layout=bench.layout, origin=f"{ORIGIN_PREFIX}/other", ring=bench.installation.ring)
+    with pytest.raises(CorruptionError, match="does not open here"):
+        elsewhere.header(index, leaf)
