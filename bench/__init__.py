@@ -1,0 +1,1 @@
+"""Benchmarks: one file each; `affidavit bench NAME` runs one from a checkout."""

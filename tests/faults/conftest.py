@@ -18,7 +18,7 @@ def _quick_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    """Memory where there is some: what a fault leaves is the same on any file system, and hundreds of trees are made."""
+    """Memory where there is some: a fault leaves the same on any file system, and hundreds of trees are made."""
     memory = Path("/dev/shm")
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=where) as directory:

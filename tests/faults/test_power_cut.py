@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -72,4 +71,4 @@ def test_the_simulation_loses_what_was_not_synced_and_nothing_else(root: Path) -
         assert len(left) == expected
         assert left.rstrip(b"\0") == whole[: shard.synced_to & 0xFFFF].rstrip(b"\0")
     shard.close()
-    assert os.listdir(root / "everything" / "data" / "wal") == [shard.name]
+    assert [path.name for path in (root / "everything" / "data" / "wal").iterdir()] == [shard.name]

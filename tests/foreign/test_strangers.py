@@ -14,7 +14,7 @@ from tests.foreign.programs import Program
 from tests.support.installation import ORIGIN_PREFIX
 
 # The first test that needs a program waits for its download and its build.
-pytestmark = pytest.mark.timeout(330)
+pytestmark = pytest.mark.timeout(360)
 
 LOGS = ("system", "default")
 # Level and number of each kind of file: full and partial bundle, full and partial tile, and the level above.

@@ -24,12 +24,11 @@ _log = logging.getLogger(__name__)
 CONNECTIONS = 16
 
 
-def small_question(user: int, number: int, _: list[str]) -> Question:
-    return ask(number, user=user)
-
-
-def kill_after(service: Service, *, answers: int) -> Crowd:
+def kill_after(service: Service, *, answers: int, turn: int) -> Crowd:
     """Receive so many answers, and kill everything in the tick in which the last of them came."""
+
+    def small_question(user: int, number: int, _: list[str]) -> Question:
+        return ask(number, user=turn * CONNECTIONS + user)  # the provider's tally lasts over all rounds
 
     async def run() -> Crowd:
         crowd = Crowd(port=service.port, count=CONNECTIONS, make=small_question)
@@ -55,10 +54,10 @@ def kill_after(service: Service, *, answers: int) -> Crowd:
 
 def nothing_is_missing_after(make_service: Callable[[str], Service], provider: Provider, *, rounds: int, answers: int):
     before: set[str] = set()
-    for number in range(rounds):
-        service = make_service(str(number)).start()
+    for turn in range(rounds):
+        service = make_service(str(turn)).start()
         heads = Heads(service)
-        crowd = kill_after(service, answers=answers)
+        crowd = kill_after(service, answers=answers, turn=turn)
         heads.look()
         service.start().await_sealed(seconds=120)
         service.stop()
@@ -66,7 +65,7 @@ def nothing_is_missing_after(make_service: Callable[[str], Service], provider: P
         mine = {digest: count for digest, count in counted.items() if digest not in before}
         before = set(counted)
         ledger = require_no_loss(service, asked=crowd.asked, counted=mine)
-        _log.info("round %d: %s", number, facts_of(crowd.asked, mine, ledger))
+        _log.info("round %d: %s", turn, facts_of(crowd.asked, mine, ledger))
         assert crowd.answered >= answers
         require_nothing_pending(service)
         heads.require_one_chain()

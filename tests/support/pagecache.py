@@ -7,13 +7,12 @@ nothing by itself. Paths that no disk announced (locks, what the test itself mad
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 LOSSES = ("everything", "names", "contents", "zeros", "some")
-"""What is lost of what was not synced: all; names only; contents only; contents, which read as zeros; a part by chance."""
+"""What is lost of what was not synced: all; names; contents; contents, which read as zeros; a part by chance."""
 
 
 class _File:
@@ -33,7 +32,7 @@ class PageCache:
         self._names: dict[str, dict[str, _File | None]] = {}  # durable names by directory; None is a directory
         self._pending: Callable[[], None] | None = None
 
-    def before(self, disk: str, operation: str, path: str) -> None:
+    def before(self, _disk: str, operation: str, path: str) -> None:
         """Take note of the operation before, which has happened by now, and of this one, which has not."""
         self.settle()
         act = getattr(self, f"_{operation}", None)
@@ -58,14 +57,14 @@ class PageCache:
         return lambda: None if is_kept else self._live.update({path: _File()})
 
     def _fdatasync(self, descriptor: str) -> Callable[[], None]:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         file, content = self._live.get(path, _File()), Path(path).read_bytes()
         return lambda: setattr(file, "durable", content)
 
     def _fsync_directory(self, path: str) -> Callable[[], None]:
         names = {
-            name: None if os.path.isdir(f"{path}/{name}") else self._live.setdefault(f"{path}/{name}", _File())
-            for name in os.listdir(path)
+            entry.name: None if entry.is_dir() else self._live.setdefault(str(entry), _File())
+            for entry in Path(path).iterdir()
         }
         return lambda: self._names.update({path: names})
 
@@ -99,7 +98,7 @@ class PageCache:
 
     def _build(self, directory: str, target: Path, loss: str, chance: random.Random) -> None:
         target.mkdir(parents=True, exist_ok=True)
-        present = set(os.listdir(directory)) if os.path.isdir(directory) else set()
+        present = {entry.name for entry in Path(directory).iterdir()} if Path(directory).is_dir() else set()
         durable = self._names.get(directory, {})
         quiet = {name for name in present if f"{directory}/{name}" not in self._announced}
         names = set(durable) | quiet
@@ -110,7 +109,7 @@ class PageCache:
             names = {name for name in sorted(names | present) if name not in unsure or chance.random() < 0.5}
         for name in sorted(names):
             path = f"{directory}/{name}"
-            if os.path.isdir(path) or (name in durable and durable[name] is None):
+            if Path(path).is_dir() or (name in durable and durable[name] is None):
                 self._build(path, target / name, loss, chance)
             elif name in quiet:
                 (target / name).write_bytes(Path(path).read_bytes())
@@ -118,7 +117,7 @@ class PageCache:
                 live = self._live.get(path)
                 file = durable.get(name) if loss in ("everything", "names") else (live or durable.get(name))
                 assert file is not None
-                seen = Path(path).read_bytes() if file is live and os.path.exists(path) else file.durable
+                seen = Path(path).read_bytes() if file is live and Path(path).exists() else file.durable
                 (target / name).write_bytes(_left(file.durable, seen, loss, chance))
 
 

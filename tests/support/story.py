@@ -2,7 +2,7 @@
 
 Two capture processes write calls (whole, streamed over several frames, over two files, never answered) while the sealer
 cuts, closes an epoch and stops. What the writers were told stands in `Told`; `require_whole` holds a recovered
-installation against it: every finished record exactly once and byte for byte, nothing invented, no sequence with a hole,
+installation against it: every finished record exactly once and byte for byte, nothing invented, no hole in a sequence,
 one chain of heads, and no file that should not be there.
 """
 
@@ -151,7 +151,7 @@ class Writer:
         self._clock_us += FILE_AGE_US_MAX
 
     def call(self, request: bytes, response: bytes, *, user: str) -> None:
-        """An intent, durable; then its outcome in three frames, each flushed, with a cut between; then that is durable."""
+        """An intent, durable; then its outcome in three flushed frames with a cut between; then that is durable."""
         call = self.intent(request, user=user)
         # Not tried again: the calls of a shard that failed end with it, and the sealer closes them.
         self._attempt(lambda shard: self._outcome(shard, call, response))
@@ -437,6 +437,6 @@ def _holds(check: Callable[[], None]) -> bool:
 
 
 def quicken_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the single-file verifier check signatures with a compiled library; its own are tested under tests/verifier."""
+    """Let the single-file verifier check signatures with a library; its own code is tested under tests/verifier."""
     monkeypatch.setattr(affidavit_verify, "Ed25519Key", _QuickEd25519)
     monkeypatch.setattr(affidavit_verify, "MlDsa44Key", _QuickMlDsa44)

@@ -38,7 +38,8 @@ def proof(
     """
     places = find_places(os.environ)
     for made in make_proofs(places.data, record_id=id):
-        path = output.with_name(f"{output.name}{made.suffix}.tlog-proof").absolute()
+        stem = output.name.removesuffix(".tlog-proof")
+        path = output.with_name(f"{stem}{made.suffix}.tlog-proof").absolute()
         Disk().replace(path, made.data)
         if json:
             print_json({"file": str(path), "log": made.log, "leaf": made.leaf, "size": made.size})

@@ -259,10 +259,12 @@ class Sealer:
         for project in self.settings.projects:
             if project not in self.logs:
                 origin = f"{self.settings.origin_prefix}/{project}"
-                self._signing.create(project, origin)
+                self.vkeys[project] = self._signing.create(project, origin)
+                self._record_project(project, origin)
+                # Published before the log has a file: a log that no leaf names would be a stranger's.
+                self._publish()
                 self._open_log(project, origin)
                 self._recovered[project] = Recovered()
-                self._record_project(project, origin)
         for name in self.logs:
             if name != SYSTEM_LOG:
                 self._open_epoch(name)

@@ -1,4 +1,4 @@
-"""Directories that may not be used as they are: `up` says why, what to do, changes nothing, and starts once it is so."""
+"""Directories that may not be used as they are: `up` says why and what to do, changes nothing, and starts later."""
 
 from __future__ import annotations
 

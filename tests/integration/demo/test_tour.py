@@ -1,9 +1,16 @@
 """The guided tour: it leaves what it promises, and it can fail."""
 
 import json
+import os
+import pty
+import re
+import select
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -12,7 +19,7 @@ from affidavit.demo.chapters import take_tour
 from affidavit.demo.scenario import AFTERNOON, MORNING
 from affidavit.demo.tour import PACKAGES, require_packages
 from affidavit.errors import LayoutError
-from tests.integration.demo.conftest import affidavit, processes_of
+from tests.integration.demo.conftest import WAIT_S, affidavit, processes_of
 
 CALLS = sum(step.outcome is not None for step in (*MORNING, *AFTERNOON))
 
@@ -66,6 +73,37 @@ def test_a_check_that_does_not_hold_makes_the_exit_code_1(
     assert take_tour(environment=environment, mode="once", form="json") == 1
     summary = json.loads(capsys.readouterr().out)
     assert [check["what"] for check in summary["checks"] if not check["ok"]] == ["each of the three is found out"]
+
+
+def test_on_a_terminal_everything_stays_up_until_it_is_interrupted(environment: dict[str, str], tmp_path: Path) -> None:
+    terminal, other_end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "affidavit.cli", "demo"],
+        env=environment | {"TERM": "dumb"},
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+    ) as process:
+        os.close(other_end)
+        seen = b""
+        while b"without any package" not in seen:
+            assert select.select([terminal], [], [], WAIT_S)[0], seen.decode()
+            seen += os.read(terminal, 65536)
+        (url,) = set(re.findall(rb"curl (http://127\.0\.0\.1:\d+/\S+)", seen))
+        body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello?"}]}'
+        headers = {"authorization": "Bearer any", "content-type": "application/json"}
+        with urlopen(Request(url.decode(), data=body, headers=headers), timeout=WAIT_S) as answer:  # noqa: S310
+            assert "Simulated answer to: Hello?" in answer.read().decode()
+        os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+        with suppress(OSError):  # the terminal is gone with the last process that had it
+            while data := os.read(terminal, 65536):
+                seen += data
+        assert process.wait(WAIT_S) == 0, seen.decode()
+    os.close(terminal)
+    assert b"Stopped: everything is sealed." in seen
+    assert processes_of(tmp_path) == []
+    assert affidavit("verify", environment=environment).returncode == 0
 
 
 def test_a_ledger_too_large_to_be_copied_is_left_alone(

@@ -1,4 +1,4 @@
-"""The keyring: what was saved is there again, what was destroyed is not in the file, and damage is told from a torn end."""
+"""The keyring: what was saved is there again, what was destroyed is gone, and damage is told from a torn end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The write-ahead log from one end to the other: every finished record once, whole, in order, whatever happens between."""
+"""The write-ahead log from end to end: every finished record once, whole, in order, whatever happens between."""
 
 from __future__ import annotations
 

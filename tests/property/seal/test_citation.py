@@ -1,4 +1,4 @@
-"""Citations: whatever a conversation does, its exact bytes come back, and a record names only bytes that it may name."""
+"""Citations: whatever a conversation does, its exact bytes come back, and it names only bytes that it may name."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, citations._conversations.values())) <= CONVERSATIONS_A_SCOPE_MAX
 
 
-# --- layouts that nobody of ours wrote ----------------------------------------------------------------------------------
+# --- layouts that nobody of ours wrote --------------------------------------------------------------------------------
 
 
 @given(number=st.integers(0, 2**63 - 1), before=st.binary(max_size=5), after=st.binary(max_size=5))

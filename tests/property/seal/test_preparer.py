@@ -200,7 +200,7 @@ def test_our_canonical_json_is_that_of_rfc_8785(value: Any) -> None:
 def test_every_control_character_is_escaped_as_rfc_8785_says() -> None:
     text = "".join(map(chr, range(0x200))) + "\u2028\u2029\ufeff\uffff\U0001f600"
     assert canonical(text) == rfc8785.dumps(text)
-    chance = random.Random(1)
+    chance, letters = random.Random(1), (*range(0xD800), *range(0xE000, 0x11000))
     for _ in range(200):
-        text = "".join(chr(chance.choice((*range(0xD800), *range(0xE000, 0x11000)))) for _ in range(20))
+        text = "".join(map(chr, chance.choices(letters, k=20)))
         assert canonical(text) == rfc8785.dumps(text)

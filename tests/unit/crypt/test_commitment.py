@@ -1,4 +1,4 @@
-"""Commitments: the vectors of tests/vectors/commitments.json, which an implementation of its own makes from the format's text."""
+"""Commitments, against vectors that a plain implementation makes from the text of the format."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def vectors(repository_root: Path) -> list[dict[str, Any]]:
 
 
 def test_the_golden_file_is_what_the_plain_implementation_makes(vectors: list[dict[str, Any]]) -> None:
-    """To make it anew after adding a case: write `json.dumps(make_vectors(), indent=1)` to it. Old cases never change."""
+    """After adding a case, write `json.dumps(make_vectors(), indent=1)` to it. Old cases never change."""
     assert vectors == make_vectors()
 
 
@@ -110,7 +110,8 @@ def test_one_slot_is_disclosed_with_its_salt_and_the_others(seed: bytes, values:
 
 def test_the_slot_lists_of_version_1_are_those_of_the_format() -> None:
     assert " ".join(HEADER_SLOTS.names) == (
-        "type times app team environment provider model prompt data_class outcome policy usage cost counts capture actor"
+        "type times app team environment provider model prompt data_class outcome policy usage "
+        "cost counts capture actor"
     )
     assert " ".join(BODY_SLOTS.names) == (
         "wire http identity context model params system messages tools output reasoning finish usage_raw logprobs error"

@@ -142,7 +142,7 @@ def test_a_death_between_the_halves_leaves_a_pair_that_nobody_encrypts_to(bench:
     assert bench.ids() == {before}
 
 
-# --- the ratchet -----------------------------------------------------------------------------------------------------------
+# --- the ratchet ------------------------------------------------------------------------------------------------------
 
 
 def test_both_ends_of_a_ratchet_draw_the_same_keys() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,17 @@ from tests.support.shards import LOGS, PRIVATE, Clock, frames_of, make_reader, m
 from tests.support.story import QuickDisk
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 class Failing:
     """Fails the operation of a name once armed."""
 
     def __init__(self) -> None:
         self.armed = ""
 
-    def __call__(self, operation: str, path: str) -> None:
+    def __call__(self, operation: str, _path: str) -> None:
         if operation == self.armed:
             raise OSError(28, "No space left on device")
 
@@ -68,10 +71,10 @@ def test_a_shard_that_could_not_be_made_leaves_nothing_locked_and_nothing_open(t
     wal.mkdir()
     failing = Failing()
     failing.armed = operation
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with pytest.raises((NotDurableError, LayoutError, OSError)):
         make_shard(wal, disk=QuickDisk(failing))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     for directory in wal.iterdir():
         assert ShardReader(directory, private_key=lambda _: PRIVATE).is_dead()
 
@@ -82,10 +85,10 @@ def test_a_roll_that_fails_ends_the_shard_and_closes_the_file(tmp_path: Path) ->
     shard.begin("default").finish(meta=b"{}", data=b"kept")
     clock.age()
     failing.armed = "fsync_directory"
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     with pytest.raises(NotDurableError):
         shard.begin("default").finish(meta=b"{}", data=b"refused")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     shard.close()
     assert [record.data for record in read_all(make_reader(tmp_path))] == [b"kept"]
 
@@ -107,10 +110,10 @@ def test_a_ticket_covers_files_that_were_rolled_and_closes_them_once_they_are_du
     for _ in range(3):
         shard.begin("default").finish(meta=b"{}", data=b"x")
         clock.age()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     shard.sync()
     assert len(synced) == 3
-    assert len(os.listdir("/proc/self/fd")) == before - 2
+    assert open_descriptors() == before - 2
     synced.clear()
     shard.sync()
     assert len(synced) == 1
@@ -150,7 +153,7 @@ def test_a_meta_that_fits_no_frame_is_refused(tmp_path: Path) -> None:
     assert (len(record.metas[0]), record.data, record.seq) == (PLAINTEXT_BYTES_MAX - 4, b"and data", 1)
 
 
-# --- what a reader says of files that no writer of ours wrote ---------------------------------------------------------------
+# --- what a reader says of files that no writer of ours wrote ---------------------------------------------------------
 
 
 def rewrite_header(path: Path, **members: object) -> None:
@@ -160,6 +163,11 @@ def rewrite_header(path: Path, **members: object) -> None:
     assert parsed is not None
     header = {name: getattr(parsed[0], name) for name in FileHeader.__struct_fields__} | members
     path.write_bytes(format_file_header(FileHeader(**header)) + data[parsed[1] :])
+
+
+def look_often(reader: ShardReader) -> None:
+    for _ in range(200):
+        reader.read(dead=False)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +207,7 @@ def test_damage_in_a_shard_that_still_lives_is_noticed_after_a_while(tmp_path: P
     reader = make_reader(tmp_path)
     assert [record.data for record in reader.read(dead=False)] == [b"one"]
     with pytest.raises(CorruptionError, match="byte"):
-        for _ in range(200):
-            reader.read(dead=False)
+        look_often(reader)
     shard.close()
 
 

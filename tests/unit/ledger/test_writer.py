@@ -1,4 +1,4 @@
-"""Publishing: replays end in the same bytes, published files never change, and a name is durable before it is relied on."""
+"""Publishing: replays end in the same bytes, published files never change, and names are durable in time."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_files_that_do_not_agree_with_their_head_are_not_written_on(bench: Bench
     writer.publish(bench.part(writer, 3))
     path = bench.layout.tree / "tile" / "0" / "000.p" / "3"
     path.write_bytes(path.read_bytes()[::-1])
-    with pytest.raises(Exception, match="affidavit verify|does not hold"):
+    with pytest.raises(Exception, match=r"affidavit verify|does not hold"):
         bench.open()
 
 

@@ -47,6 +47,12 @@ class Bench:
         index, leaf = self.requests[number]
         return (opener or self.fresh()).wire(index, leaf, size=self.size)
 
+    def open_all(self) -> None:
+        opener = self.fresh()
+        for index, leaf in self.requests:
+            opener.header(index, leaf)
+            opener.body(index, leaf)
+
     def rewrite_row(self, index: int, plaintext: bytes, *, leaf: int | None = None) -> None:
         """Put a row in the key sheet as somebody would who has the sheet key."""
         ring = self.installation.ring
@@ -119,19 +125,14 @@ def test_every_changed_byte_of_a_block_is_noticed(bench: Bench, kind: str) -> No
         changed = bytearray(whole)
         changed[place] ^= 0x10
         path.write_bytes(changed)
-        opener = bench.fresh()
         try:
-            for index, leaf in bench.requests:
-                opener.header(index, leaf)
-                opener.body(index, leaf)
+            bench.open_all()
         except CorruptionError:
             noticed += 1
     assert noticed > 5
     path.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(CorruptionError):
-        for index, leaf in bench.requests:
-            bench.fresh().header(index, leaf)
-            bench.fresh().body(index, leaf)
+        bench.open_all()
 
 
 def test_an_erased_row_is_erased_for_ever(bench: Bench) -> None:

@@ -285,7 +285,7 @@ def test_an_unfinished_record_that_says_nothing_leaves_nothing() -> None:
     assert make_preparer().prepare([Job(record(data=b"x"), unfinished=True)]) == [Result()]
 
 
-# --- names ------------------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from tests.support.installation import (
     write_response,
 )
 from tests.support.shards import frames_of
-from tests.support.story import QuickDisk, Told, leaves_of, quicken_verifier, verify
+from tests.support.story import QuickDisk, leaves_of, quicken_verifier, verify
 
 DAMAGED = {("WARN", "GAP", "system"), ("WARN", "GAP", "default"), ("WARN", "DAMAGED-WAL", None)}
 REQUEST, RESPONSE = chat_request("be brief", "a question"), chat_response("an answer")
@@ -85,7 +84,7 @@ def outcomes(installation: Installation, call: str) -> list[tuple[str, bytes]]:
     return found
 
 
-# --- epochs ---------------------------------------------------------------------------------------------------------------
+# --- epochs -----------------------------------------------------------------------------------------------------------
 
 
 def test_epochs_follow_each_other_over_restarts_and_clean_stops(installation: Installation) -> None:
@@ -187,7 +186,7 @@ def test_a_project_that_is_added_later_gets_its_own_log(installation: Installati
     assert codes(fewer) == set()
 
 
-# --- the edge of a segment --------------------------------------------------------------------------------------------------
+# --- the edge of a segment --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -255,7 +254,7 @@ def test_a_restart_exactly_at_the_edge_of_a_segment(segments: int, tmp_path: Pat
     assert codes(installation, "FAIL") == set()
 
 
-# --- writers that died ------------------------------------------------------------------------------------------------------
+# --- writers that died ------------------------------------------------------------------------------------------------
 
 
 def broken_stream(shard: Shard, *parts: bytes) -> str:
@@ -327,7 +326,7 @@ def resurrect(installation: Installation, kept: Path) -> None:
 def test_files_that_outlive_their_deletion_are_sealed_once(
     installation: Installation, tmp_path: Path, starts: int
 ) -> None:
-    """Finished records, streams that broke off, unknown outcomes, records that nobody can read: each has one leaf for ever."""
+    """Finished records, streams that broke off, unknown outcomes, what nobody can read: each has one leaf."""
     shard = installation.shard()
     write_call(shard, REQUEST, RESPONSE)
     broken_stream(shard, b"some ", b"bytes")
@@ -354,8 +353,7 @@ def test_files_that_outlive_their_deletion_are_sealed_once(
 
 
 def test_a_record_that_spans_files_over_a_restart_of_the_sealer(installation: Installation) -> None:
-    """The file in which it began is deleted once it is sealed; its last frames stay in a file that is still written to."""
-    told = Told()
+    """The file in which it began is deleted once it is sealed; its last frames stay in one that is still written to."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey
@@ -390,10 +388,9 @@ def test_a_record_that_spans_files_over_a_restart_of_the_sealer(installation: In
     assert outcomes(installation, call) == outcomes(installation, late) == [("ok", RESPONSE)]
     assert types(installation).count("gap") == 0
     assert codes(installation) == set()
-    assert told.tried == {}
 
 
-# --- damage -----------------------------------------------------------------------------------------------------------------
+# --- damage -----------------------------------------------------------------------------------------------------------
 
 
 def damage(installation: Installation, shard: Shard, record: int) -> None:
@@ -572,7 +569,7 @@ def test_much_is_sealed_in_cuts(installation: Installation, monkeypatch: pytest.
     installation.stop()
     assert sorted(leaf.id for leaf in leaves_of(installation, "default") if leaf.type == "llm.request") == sorted(calls)
     assert codes(installation) == set()
-    assert os.listdir(installation.data.stage) == []
+    assert list(installation.data.stage.iterdir()) == []
 
 
 def test_accesses_that_nobody_comes_for_are_forgotten(
