@@ -676,7 +676,8 @@ def join_entries(leaves: list[bytes]) -> bytes:
 _DIGEST = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"  # 32 bytes in base64url: the two unused bits at the end are zero
 _BOOT = r"[A-Za-z0-9_-]{8}"
 _SOURCE = r"[a-z][a-z0-9-]{0,31}"
-_UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+# 16 bytes in base64url; version 7 and the variant show in the 9th and 11th character, four unused bits in the last.
+_UUID7 = r"[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _POSITIVE = r"[1-9][0-9]{0,15}"
 _PATTERN = (
     rf'\{{(?:"body":\{{"bucket":([1-9][0-9]?),"root":"(?P<body_root>{_DIGEST})","sha256":"(?P<body>{_DIGEST})"\}},)?'
@@ -691,6 +692,7 @@ LEAF = re.compile(_PATTERN.encode())
 LEAF_BYTES_MAX = 65535
 NUMBER_END = 1 << 53  # integers are smaller, so that every JSON reader agrees on them
 TO_URL = bytes.maketrans(b"+/", b"-_")
+FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 def b64u(data: bytes) -> bytes:
@@ -1412,7 +1414,7 @@ class Segment:
     def hear(self, first: int, leaves: list[bytes]) -> None:
         """The inner loop, a round for each leaf, so names are local: its form, its ciphertexts, and what it says."""
         log, told, read_header, read_body = self.log, self.log.told, self.headers.read, self.bodies.read
-        sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.unhexlify, told.count
+        sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.a2b_base64, told.count
         has_body, ids, parse = told.has_body, told.ids, LEAF.fullmatch
         for index, leaf in enumerate(leaves, first):
             match = parse(leaf)
@@ -1422,7 +1424,7 @@ class Segment:
                 self.skip(1)
                 continue
             bucket, _, body, data, _, header, id_, boot, source, number, time_us, kind = match.groups()
-            ids += plain(id_.translate(None, b"-"))
+            ids += plain(id_.translate(FROM_URL) + b"==")
             has_body.append(body is not None)
 
             frame = read_header(2)

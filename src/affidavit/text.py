@@ -34,6 +34,26 @@ def parse_b64u(text: str) -> bytes:
     return data
 
 
+def uuid_text(data: bytes) -> str:
+    """A UUID in lower-case text form from its 16 bytes."""
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def short_id(uuid: str) -> str:
+    """A UUID as leaves write it: b64u of its 16 bytes, 22 characters instead of 36."""
+    return b64u(bytes.fromhex(uuid.replace("-", "")))
+
+
+def long_id(short: str) -> str:
+    """The reverse of `short_id`; raises `FormatError`."""
+    data = parse_b64u(short)
+    if len(data) != 16:  # noqa: PLR2004 - bytes of a UUID
+        message = "an id is not 16 bytes"
+        raise FormatError(message)
+    return uuid_text(data)
+
+
 def uuid7(*, time_us: int, random: bytes) -> str:
     """A UUID of version 7 (RFC 9562, section 5.7) in lower-case text form.
 
@@ -41,5 +61,4 @@ def uuid7(*, time_us: int, random: bytes) -> str:
     """
     high = (time_us // 1000 & (1 << 48) - 1) << 16 | _VERSION_7 | int.from_bytes(random[:2], "big") & 0x0FFF
     low = _VARIANT | int.from_bytes(random[2:10], "big") & 0x3FFF_FFFF_FFFF_FFFF
-    text = f"{high:016x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return uuid_text((high << 64 | low).to_bytes(16, "big"))

@@ -131,7 +131,7 @@ class LogMaker:
         word = draw(16).hex()
         leaf: dict[str, Any] = {
             "v": 1,
-            "id": f"{word[:8]}-{word[8:12]}-7{word[13:16]}-8{word[17:20]}-{word[20:]}",
+            "id": b64u(bytes.fromhex(f"{word[:12]}7{word[13:16]}8{word[17:]}")),
             "type": kind,
             "time_us": self.time_us,
             "src": {"id": src[0], "boot": src[1], "seq": number},

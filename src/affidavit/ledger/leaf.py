@@ -9,12 +9,13 @@ Formats: docs/formats.md, section 3.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 from msgspec import Meta
 
 from affidavit.errors import FormatError
+from affidavit.text import long_id, short_id
 from affidavit.tlog.entry import ENTRY_SIZE_MAX
 
 NUMBER_MAX: Final = 2**53 - 1
@@ -47,24 +48,66 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One leaf. `links` values are record ids; `data` holds public facts of the log's own types only."""
+    """One leaf. Ids stand in it in their short form (`text.short_id`); `id` and `links` give them as UUIDs.
 
-    id: str
+    `data` holds public facts of the log's own types only.
+    """
+
+    short_id: str = msgspec.field(name="id")
     src: Source
     time_us: Number
     type: str
     v: int
     header: Header | None = None
     body: Body | None = None
-    links: dict[str, str] | None = None
+    short_links: dict[str, str] | None = msgspec.field(name="links", default=None)
     data: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        id: str,  # noqa: A002 - the format's word
+        src: Source,
+        time_us: int,
+        type: str,  # noqa: A002
+        header: Header | None = None,
+        body: Body | None = None,
+        links: dict[str, str] | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Self:
+        """A leaf of version 1 from ids in their usual form."""
+        return cls(
+            short_id=short_id(id),
+            src=src,
+            time_us=time_us,
+            type=type,
+            v=1,
+            header=header,
+            body=body,
+            short_links=None if links is None else {name: short_id(record) for name, record in links.items()},
+            data=data,
+        )
+
+    @property
+    def id(self) -> str:
+        """Id of the record, a UUID in text form."""
+        return long_id(self.short_id)
+
+    @property
+    def links(self) -> dict[str, str] | None:
+        """Ids of the records that this one belongs to or corrects, as UUIDs."""
+        return (
+            None if self.short_links is None else {name: long_id(record) for name, record in self.short_links.items()}
+        )
 
     @property
     def call(self) -> str | None:
-        """Id of the call that the record belongs to; an intent's own id is its call's."""
+        """Id of the call that the record belongs to, as a UUID; an intent's own id is its call's."""
         if self.type == "llm.request":
             return self.id
-        return self.links.get("call") if self.links else None
+        call = self.short_links.get("call") if self.short_links else None
+        return None if call is None else long_id(call)
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

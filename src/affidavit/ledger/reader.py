@@ -22,6 +22,7 @@ import msgspec
 
 from affidavit.errors import CorruptionError, FormatError
 from affidavit.ledger.layout import SEGMENT_LEAVES, LogLayout
+from affidavit.text import parse_b64u
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.entry import parse_bundle
 from affidavit.tlog.note import parse_note
@@ -99,10 +100,10 @@ class LogReader:
         for leaf, entry in enumerate(self.entries(start, end, size=size), start):
             try:
                 ids = _ids_decoder.decode(entry)
-                yield bytes.fromhex(ids.id.replace("-", "")), leaf
+                yield parse_b64u(ids.id), leaf
                 if ids.links is not None and ids.links.call is not None:
-                    yield bytes.fromhex(ids.links.call.replace("-", "")), leaf
-            except (msgspec.MsgspecError, ValueError) as error:
+                    yield parse_b64u(ids.links.call), leaf
+            except (msgspec.MsgspecError, FormatError) as error:
                 message = f"entry {leaf} of log {self.layout.name} is not a leaf; run `affidavit verify`"
                 raise FormatError(message) from error
 

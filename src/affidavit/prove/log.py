@@ -24,7 +24,7 @@ from affidavit.prove.pending import read_stage, staged_end
 from affidavit.prove.report import LogFindings
 from affidavit.prove.sheets import check_sheets
 from affidavit.prove.tree import Regrowth, TileFiles
-from affidavit.text import b64u
+from affidavit.text import b64u, long_id
 from affidavit.tlog.cosignature import LogVkeys
 from affidavit.tlog.note import NOTE_SIZE_MAX
 from affidavit.tlog.tile import TILE_WIDTH, tile_at
@@ -247,7 +247,7 @@ class LogExamination:
 
     def _note_id(self, index: int, entry: bytes, doubled: set[int], seen: dict[str, int]) -> None:
         try:
-            leaf_id = parse_leaf(entry).id
+            leaf_id = long_id(parse_leaf(entry).id)
         except FormatError:
             return
         # The same half as `Account` keeps, in the byte order of this machine.

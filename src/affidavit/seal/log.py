@@ -143,12 +143,11 @@ class SealedLog:
         # Drawn last: room and shared values take leaves of the sealer's own, and numbers rise with the leaves.
         source = source_of()
         entry = format_leaf(
-            Leaf(
+            Leaf.of(
                 id=prepared.id,
                 src=source,
                 time_us=prepared.time_us,
                 type=prepared.type,
-                v=1,
                 header=header,
                 body=body,
                 links=prepared.links,
@@ -252,7 +251,7 @@ class SealedLog:
         leaf = self.next_leaf
         now = self._clock_us()
         record_id = uuid7(time_us=now, random=self._take_random(10))
-        entry = format_leaf(Leaf(id=record_id, src=source, time_us=now, type=event_type, v=1, data=data, links=links))
+        entry = format_leaf(Leaf.of(id=record_id, src=source, time_us=now, type=event_type, data=data, links=links))
         self._append(entry, source, header_block=b"", ciphertext=b"", row=ABSENT_ROW)
         return leaf
 
@@ -378,7 +377,7 @@ class SealedLog:
         wrapping = self._ring.key_for(Kind.APP, app_scope)
         member, ciphertext, row = self._seal_body(record_id, body, layout, wrapping=wrapping)
         source = self._own_source()
-        entry = format_leaf(Leaf(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, v=1, body=member))
+        entry = format_leaf(Leaf.of(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, body=member))
         self._append(entry, source, header_block=b"", ciphertext=ciphertext, row=row)
         self._citations.remember_whole(app_scope, value, leaf=leaf, now_s=now_s)
         self._make_room()

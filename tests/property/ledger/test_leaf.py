@@ -23,21 +23,21 @@ VALUES = st.recursive(
 )
 LEAVES = st.builds(
     Leaf,
-    id=ASCII,
+    short_id=ASCII,
     type=ASCII,
     time_us=NUMBERS,
     v=st.just(1),
     src=st.builds(Source, id=ASCII, boot=ASCII, seq=NUMBERS, digest=st.none() | ASCII),
     header=st.none() | st.builds(Header, root=ASCII, sha256=ASCII),
     body=st.none() | st.builds(Body, root=ASCII, sha256=ASCII, bucket=st.integers(0, 64)),
-    links=st.none() | st.dictionaries(ASCII, ASCII, max_size=3),
+    short_links=st.none() | st.dictionaries(ASCII, ASCII, max_size=3),
     data=st.none() | st.dictionaries(ASCII, VALUES, max_size=4),
 )
 
 
 def members(leaf: Leaf) -> dict[str, Any]:
     """The leaf as plain values, absent members left out."""
-    found: dict[str, Any] = {"id": leaf.id, "type": leaf.type, "time_us": leaf.time_us, "v": leaf.v}
+    found: dict[str, Any] = {"id": leaf.short_id, "type": leaf.type, "time_us": leaf.time_us, "v": leaf.v}
     found["src"] = {"id": leaf.src.id, "boot": leaf.src.boot, "seq": leaf.src.seq}
     if leaf.src.digest is not None:
         found["src"]["digest"] = leaf.src.digest
@@ -45,10 +45,8 @@ def members(leaf: Leaf) -> dict[str, Any]:
         block = getattr(leaf, name)
         if block is not None:
             found[name] = {member: getattr(block, member) for member in block.__struct_fields__}
-    for name in ("links", "data"):
-        if getattr(leaf, name) is not None:
-            found[name] = getattr(leaf, name)
-    return found
+    more = {"links": leaf.short_links, "data": leaf.data}
+    return found | {name: value for name, value in more.items() if value is not None}
 
 
 @given(leaf=LEAVES)
@@ -58,13 +56,13 @@ def test_a_leaf_is_written_as_rfc_8785_says_and_read_back(leaf: Leaf) -> None:
     assert parse_leaf(data) == leaf
 
 
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 GOOD = format_leaf(
-    Leaf(
-        id="01890a5d-ac96-774b-bcce-b302099a8057",
+    Leaf.of(
+        id=ID,
         src=Source(id="worker0", boot="AAAAAAAA", seq=3),
         time_us=1_700_000_000_000_000,
         type="gap",
-        v=1,
         data={"a": 1, "b": [True, None], "c": {"d": "e"}},
     )
 )
@@ -118,7 +116,7 @@ def test_what_is_no_leaf(what: str) -> None:
 
 
 def with_data(value: object) -> Leaf:
-    return Leaf(id="i", src=Source(id="s", boot="b", seq=1), time_us=1, type="gap", v=1, data={"a": value})
+    return Leaf.of(id=ID, src=Source(id="s", boot="b", seq=1), time_us=1, type="gap", data={"a": value})
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), 2**53, -(2**53), 2**70, [[0.5]], {"b": 2**53}, "é", "\ud800"])
@@ -130,7 +128,7 @@ def test_a_leaf_that_could_not_be_read_again_is_not_written(value: object) -> No
 @pytest.mark.parametrize(("time_us", "seq"), [(0, 1), (-1, 1), (2**53, 1), (1, 0), (1, 2**53)])
 def test_a_leaf_with_a_time_or_a_number_that_is_none_is_not_written(time_us: int, seq: int) -> None:
     with pytest.raises(FormatError):
-        format_leaf(Leaf(id="i", src=Source(id="s", boot="b", seq=seq), time_us=time_us, type="gap", v=1))
+        format_leaf(Leaf.of(id=ID, src=Source(id="s", boot="b", seq=seq), time_us=time_us, type="gap"))
 
 
 def test_the_longest_leaf_is_a_whole_entry() -> None:
@@ -157,8 +155,8 @@ def test_the_bucket_is_the_smallest_power_of_two_that_holds_the_length(length: i
 
 @pytest.mark.parametrize(
     ("type_", "links", "call"),
-    [("llm.request", None, "i"), ("llm.response", {"call": "c"}, "c"), ("gap", None, None), ("gap", {"of": "x"}, None)],
+    [("llm.request", None, ID), ("llm.response", {"call": ID}, ID), ("gap", None, None), ("gap", {"of": ID}, None)],
 )
 def test_the_call_of_a_leaf(type_: str, links: dict[str, str] | None, call: str | None) -> None:
-    leaf = Leaf(id="i", src=Source(id="s", boot="b", seq=1), time_us=1, type=type_, v=1, links=links)
+    leaf = Leaf.of(id=ID, src=Source(id="s", boot="b", seq=1), time_us=1, type=type_, links=links)
     assert leaf.call == call

@@ -66,12 +66,11 @@ def require_sealable(result: Result) -> None:
     assert prepared is not None
     header = Header("A" * 43, "B" * 43)
     source = Source(id="worker0", boot="AAAAAAAA", seq=1)
-    leaf = Leaf(
+    leaf = Leaf.of(
         id=prepared.id,
         src=source,
         time_us=prepared.time_us,
         type=prepared.type,
-        v=1,
         header=header,
         links=prepared.links,
     )

@@ -21,12 +21,11 @@ SIGNER = Ed25519Signer.from_seed(name="example.test/log", seed=bytes(32))
 
 
 def leaf(number: int, *, kind: str = "llm.request", call: str | None = None, time_us: int | None = None) -> Leaf:
-    return Leaf(
+    return Leaf.of(
         id=CALL.format(number),
         src=Source(id="worker0", boot="AAAAAAAA", seq=number + 1),
         time_us=time_us or 1_000_000 + number,
         type=kind,
-        v=1,
         links=None if call is None else {"call": call},
     )
 

@@ -41,7 +41,7 @@ class Log:
             links = {"call": self.ids[number - 1]} if number % 2 else None
             source = Source(id="worker0", boot="AAAAAAAA", seq=number + 1)
             kind = "llm.response" if links else "llm.request"
-            entries.append(format_leaf(Leaf(id=self.ids[-1], src=source, time_us=1, type=kind, v=1, links=links)))
+            entries.append(format_leaf(Leaf.of(id=self.ids[-1], src=source, time_us=1, type=kind, links=links)))
         growth = grow(self.edge, entries)
         for name, content in growth.files:
             path = self.layout.tree / name

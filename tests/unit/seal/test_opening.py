@@ -107,11 +107,14 @@ def test_a_leaf_that_commits_to_something_else(bench: Bench) -> None:
     for changed in (
         change(leaf, header=Header(leaf.header.root, wrong_digest)),
         change(leaf, header=Header(wrong_digest, leaf.header.sha256)),
-        change(leaf, id=other.id),
+        change(leaf, short_id=other.short_id),
     ):
         with pytest.raises(CorruptionError):
             bench.fresh().header(index, changed)
-    for changed in (change(leaf, body=Body(leaf.body.root, wrong_digest, leaf.body.bucket)), change(leaf, id=other.id)):
+    for changed in (
+        change(leaf, body=Body(leaf.body.root, wrong_digest, leaf.body.bucket)),
+        change(leaf, short_id=other.short_id),
+    ):
         with pytest.raises(CorruptionError):
             bench.fresh().body(index, changed)
 
