@@ -134,6 +134,22 @@ def test_a_killed_process_loses_nothing(make_service, provider, kind):
     require_whole_after(make_service("one"), provider, kinds=[kind], seed=1)
 
 
+@pytest.mark.timeout(120)  # a real service and five kills
+def test_a_stop_while_the_sealer_waits_for_its_next_try_is_clean(make_service):
+    service = make_service("one").start()
+    for _ in range(5):
+        wait_until(lambda: service.pids("hand"), what="a sealer", seconds=PATIENCE_S)
+        sealer = service.pids("sealer")
+        service_messages = service.last_messages()
+        strike(sealer)
+        wait_until(lambda said=service_messages: service.last_messages() != said, what="word of it", seconds=PATIENCE_S)
+    assert service.pids("sealer") == [], "the next try is some time away"
+    service.stop()
+    require_nothing_pending(service)
+    report = require_both_verifiers_content(service)
+    assert report["completeness"] == "OK", report["findings"]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1_200)  # ten kills, and thousands of calls read back
 @pytest.mark.parametrize("kind", ROLES)

@@ -62,7 +62,9 @@ class Desk:
 
     def _status(self) -> Reply:
         sealer = self._sealer
-        pending = 0 if sealer.step() == 0 else 1
+        sealer.step()
+        sealer.settle()
+        pending = int(sealer.is_behind)
         return Reply(
             {
                 "ready": True,

@@ -34,9 +34,9 @@ from affidavit.seal.prices import priced_models
 from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
 
 SOCKET: Final = "sealer"
-CUT_INTERVAL_S: Final = 0.2
-"""Between two cuts when there is little to do: a call is provable well within a second, and a busy log has few partial
-tiles."""
+CUT_INTERVAL_S: Final = 0.8
+"""From one cut to the next, unless there is a backlog: a call is provable within a second, and a log has 86,400 heads a
+day at most, few of them within one tile. A question does not wait for it."""
 EPOCH_S: Final = 600
 """An epoch closes every ten minutes while there are events, and every hour without."""
 IDLE_EPOCH_S: Final = 3_600
@@ -148,14 +148,16 @@ def _seal_until_told(
     epoch_sizes = _sizes(sealer)
     while lifeline.ending() is None:
         began = time.monotonic()
-        taken = sealer.step()
+        sealer.step()
+        if not sealer.is_behind:
+            sealer.settle()
         _answer_waiting(desk, questions, lose)
         age = time.monotonic() - epoch_began
         if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):
             sealer.close_epoch()
             _rotate_keys(keys, places)
             epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
-        if not taken:
+        if not sealer.is_behind:
             _wait_for_question(desk, questions, lose, until=began + CUT_INTERVAL_S)
 
 

@@ -109,6 +109,8 @@ class Sealer:
         self.vkeys: dict[str, tuple[str, str]] = {}
         self.accesses: dict[tuple[str, int], SealedAccess] = {}
         """Sealed access events by (shard, record); the reader's door takes them out."""
+        self.is_behind = False
+        """Whether the last beat left something that was written for the next one."""
         self.lag_us = 0
         """Time between the oldest record of the last cut and its head."""
         self._ring: Final = ring
@@ -291,6 +293,20 @@ class Sealer:
 
         Returns how much was under way; 0 means that everything that was written is sealed.
         """
+        taken = self._beat()
+        self._publish()
+        self._delete_files()
+        return taken
+
+    def settle(self) -> None:
+        """Seal and publish what is under way, without reading more: the end of a cut that has caught up."""
+        before, self._flight = self._flight, []
+        if before:
+            self._seal(before, self._hand.collect())
+            self._publish()
+            self._delete_files()
+
+    def _beat(self) -> int:
         self._find_shards()
         jobs = self._read()
         before, self._flight = self._flight, jobs
@@ -301,24 +317,27 @@ class Sealer:
             self._forgotten = []
         self._seal(before, results)
         closed = self._close_dead_shards()
-        self._publish()
-        self._delete_files()
         return len(jobs) + len(before) + closed
 
     def _read(self) -> list[_Flying]:
         """Whole records of all shards, in order; and what dead shards left unfinished."""
         jobs: list[_Flying] = []
         size = 0
+        self.is_behind = False
         in_flight = {flying.shard.name for flying in self._flight}
         for name in sorted(self._shards):
             shard = self._shards[name]
-            if shard.finished or size > CUT_BYTES_MAX or len(jobs) > CUT_RECORDS_MAX:
+            if shard.finished:
+                continue
+            if size > CUT_BYTES_MAX or len(jobs) > CUT_RECORDS_MAX:
+                self.is_behind = True
                 continue
             shard.dead = shard.reader.is_dead()
             try:
                 records = shard.reader.read(dead=shard.dead)
             except CorruptionError as error:
                 shard.damage, records = error, []
+            self.is_behind |= shard.damage is None and not shard.reader.at_end
             for record in records:
                 self._require_log(record)
                 sealed = record.seq <= shard.sealed_through.get(record.log, 0)
@@ -492,9 +511,14 @@ class Sealer:
 
     def stop(self) -> None:
         """Close the epoch for a clean stop; all capture processes must have stopped."""
-        while self.step():
-            pass
-        self._end_epoch(clean=int(self.is_drained and self.open_calls == 0))
+        while self._beat():
+            if self.is_behind:
+                self._publish()
+                self._delete_files()
+        # What came last and the closing leaf get one head together.
+        drained = all(shard.finished for shard in self._shards.values())
+        self._end_epoch(clean=int(drained and self.open_calls == 0))
+        self._delete_files()
         self._hand.close()
 
     def _end_epoch(self, *, clean: int) -> None:

@@ -170,12 +170,21 @@ class Supervisor:
         self._set_state("stopping")
         for made in self._sockets:
             made.close()  # first, so that no client is put into a queue that nobody serves any more
+        self._call_back()
         clean = True
         for group in reversed(self._plan):
             clean = self._stop_group([self._children[role] for role in group]) and clean
         self._set_state("stopped")
         self._selector.close()
         return clean
+
+    def _call_back(self) -> None:
+        """Start at once who waits for the next try and without whom nothing can be sealed: a clean stop needs them."""
+        for role in (SIGNER, SEALER):
+            child = self._children.get(role)
+            if child is not None and child.state == "restarting":
+                self._spawn(child)
+                child.assign(self._assignment_of(child))
 
     def _spawn(self, child: Child) -> None:
         child.spawn(now_s=time.monotonic())

@@ -8,15 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import affidavit_verify
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import encode_meta
 from affidavit.ledger import reader, writer
 from affidavit.ledger.leaf import Leaf
-from affidavit.ledger.wal import Shard
+from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.seal import log as sealed_log
 from affidavit.seal import opening, sealer
+from affidavit.text import b64u
 from tests.support.installation import (
     Installation,
     chat_request,
@@ -130,15 +132,9 @@ def test_a_restart_within_an_epoch_goes_on_counting_in_it(installation: Installa
             "project": "default",
             "origin": installation.sealer.logs["default"].writer.origin,
             "size": installation.sealer.logs["default"].writer.size,
-            "root": affidavit_verify_b64u(installation.sealer.logs["default"].writer.root),
+            "root": b64u(installation.sealer.logs["default"].writer.root),
         }
     ]
-
-
-def affidavit_verify_b64u(data: bytes) -> str:
-    from base64 import urlsafe_b64encode
-
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def test_an_epoch_that_is_open_at_the_end_is_said_to_be(installation: Installation) -> None:
@@ -352,12 +348,8 @@ def test_files_that_outlive_their_deletion_are_sealed_once(
     assert list(installation.data.wal.iterdir()) == []
 
 
-def test_a_record_that_spans_files_over_a_restart_of_the_sealer(installation: Installation) -> None:
-    """The file in which it began is deleted once it is sealed; its last frames stay in one that is still written to."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
-    from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey
-
+def aging_shard(installation: Installation) -> tuple[Shard, list[int]]:
+    """A shard, and the moment that its clock shows."""
     now = [1_700_000_000_000_000]
     public = X25519PrivateKey.from_private_bytes(installation.sealing_private).public_key().public_bytes_raw()
     shard = Shard(
@@ -369,6 +361,32 @@ def test_a_record_that_spans_files_over_a_restart_of_the_sealer(installation: In
         clock_us=lambda: now[0],
         disk=QuickDisk(),
     )
+    return shard, now
+
+
+def test_the_file_of_an_intent_stays_until_its_outcome_is_sealed(installation: Installation) -> None:
+    """Else a restart would not know the call any more, and nobody would ever close it."""
+    shard, now = aging_shard(installation)
+    call = write_request(shard, REQUEST)
+    shard.sync()
+    for _ in range(2):
+        now[0] += FILE_AGE_US_MAX
+        write_call(shard, REQUEST, RESPONSE)
+        shard.sync()
+        installation.drain()
+    assert (installation.data.wal / shard.name / "00000001").exists()
+    restart(installation)
+    installation.drain()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert outcomes(installation, call) == [("unknown_outcome", b"")]
+    assert codes(installation) == set()
+
+
+def test_a_record_that_spans_files_over_a_restart_of_the_sealer(installation: Installation) -> None:
+    """The file in which it began is deleted once it is sealed; its last frames stay in one that is still written to."""
+    shard, now = aging_shard(installation)
     call = write_request(shard, REQUEST)
     record = shard.begin("default")
     record.write(meta=encode_meta(response_start(call, RESPONSE)), data=RESPONSE[:50])
