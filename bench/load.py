@@ -1,6 +1,7 @@
-"""Load for `bench gateway`: calls with intended start times (open loop), or as fast as a number of connections goes (closed loop).
+"""Load for `bench gateway`: an open loop with intended start times, or a closed one at saturation.
 
-An open loop counts the time from when a call *should* have begun, so that a stall is charged to every call that it delayed.
+An open loop counts the time from when a call *should* have begun, so that a stall is charged to every call that it
+delayed.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ async def open_loop(*, port: int, data: bytes, rate: float, seconds: float) -> t
     intended: dict[Connection, float] = {}
     firsts: list[float] = []
     lasts: list[float] = []
+    starting: set[asyncio.Future[None]] = set()
 
     def done(connection: Connection, first: float, last: float) -> None:
         began = intended.pop(connection)
@@ -96,8 +98,10 @@ async def open_loop(*, port: int, data: bytes, rate: float, seconds: float) -> t
             intended[connection] = at
             connection.send(data)
         else:
-            asyncio.ensure_future(begin(at))
-    while intended:
+            starting.add(task := asyncio.ensure_future(begin(at)))
+            task.add_done_callback(starting.discard)
+    await asyncio.gather(*starting)
+    while intended:  # noqa: ASYNC110 - a benchmark waits for its last answers once
         await asyncio.sleep(0.01)
     for connection in free:
         connection.close()

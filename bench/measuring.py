@@ -1,4 +1,4 @@
-"""What every benchmark here does the same way: a fresh directory on a real disk, the machine in words, medians, one JSON line.
+"""What every benchmark here does alike: a fresh directory on a real disk, the machine in words, medians, one JSON line.
 
 A figure without its machine says nothing, and a figure on tmpfs says nothing about durability, so tmpfs is refused.
 """
@@ -28,7 +28,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="only the JSON object, as the last line")
     parser.add_argument("--runs", type=int, default=RUNS, help="counted runs; the median is the figure")
-    parser.add_argument("--directory", type=Path, default=Path.cwd() / "build", help="where the fresh directory is made")
+    parser.add_argument(
+        "--directory", type=Path, default=Path.cwd() / "build", help="where the fresh directory is made"
+    )
     return parser
 
 
@@ -97,7 +99,9 @@ def median(run: Callable[[], float], *, runs: int) -> float:
     return statistics.median(run() for _ in range(runs))
 
 
-def report(*, name: str, figure: float, unit: str, ratios: Mapping[str, float], detail: Mapping[str, Any], words: Sequence[str]) -> None:
+def report(
+    *, name: str, figure: float, unit: str, ratios: Mapping[str, float], detail: Mapping[str, Any], words: Sequence[str]
+) -> None:
     """Print what a person reads on stderr, and the one object as the last line of stdout."""
     for line in words:
         print(line, file=sys.stderr)

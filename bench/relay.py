@@ -1,6 +1,7 @@
 """A bare relay, the rival of `bench gateway`: HTTP/1.1 in, HTTP/1.1 out, pooled connections, and not one byte on disk.
 
-Run as ``relay.py PORT UPSTREAM_PORT``. It believes everything it is told, which is all that it saves besides the recording.
+Run as ``relay.py PORT UPSTREAM_PORT``. It believes everything it is told, which is all that it saves besides the
+recording.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Client(asyncio.Protocol):
         if idle:
             self.send(idle.pop(), data)
         else:
-            asyncio.ensure_future(self.connect(data))
+            self.connecting = asyncio.ensure_future(self.connect(data))
 
     async def connect(self, data: bytes) -> None:
         _, upstream = await asyncio.get_running_loop().create_connection(Upstream, HOST, int(sys.argv[2]))
@@ -78,7 +79,9 @@ class Client(asyncio.Protocol):
 
 async def main() -> None:
     """Relay until killed."""
-    server = await asyncio.get_running_loop().create_server(Client, HOST, int(sys.argv[1]), reuse_port=True, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(
+        Client, HOST, int(sys.argv[1]), reuse_port=True, backlog=1024
+    )
     print("ready", flush=True)
     await server.serve_forever()
 

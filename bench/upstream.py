@@ -1,4 +1,4 @@
-"""The upstream of `bench gateway`: answers every request at once, with 1 KB of JSON, or with an event stream if asked for one.
+"""The upstream of `bench gateway`: answers at once, with 1 KB of JSON, or with an event stream if asked for one.
 
 Run as ``upstream.py``; prints its port.
 """
@@ -22,7 +22,7 @@ ANSWER = json.dumps(
     }
 ).encode()
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-EVENT = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
+EVENT = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 LAST = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)

@@ -109,7 +109,7 @@ class Installation:
             clock_us=clock_us,
             random=os.urandom,
             disk=self.disk,
-            make_hand=lambda names, policy: self.make_hand(names, policy),
+            make_hand=self.make_hand,
         )
 
     def start(self) -> Installation:

@@ -22,7 +22,7 @@ from affidavit.errors import AffidavitError, ServiceError
 from affidavit.ledger.channel import ERROR_CODES, error_body
 from affidavit.ledger.places import Lease, Places, find_places
 from affidavit.serve.report import Report, format_report, parse_reports
-from affidavit.serve.service import News, run_service
+from affidavit.serve.running import News, run_service
 
 STOP_S_MAX: Final = 90.0
 """The sum of what its processes may take to stop."""
