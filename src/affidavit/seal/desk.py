@@ -51,6 +51,11 @@ class Desk:
         self._clock_us: Final = clock_us
         self._openers: dict[str, Opener] = {}
 
+    @property
+    def must_end(self) -> bool:
+        """Whether sealing itself failed while a question waited for it; then the error is not only the asker's."""
+        return self._sealer.is_broken
+
     def answer(self, body: dict[str, Any]) -> Reply:
         """Answer one request; errors are `AffidavitError`."""
         try:

@@ -186,6 +186,8 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
         answer.set_result(desk.answer(body))
     except AffidavitError as error:
         answer.set_exception(error)
+        if desk.must_end:
+            raise
     except Exception as error:
         # A defect of ours: who asked is told that, and the process ends, so that a fresh one goes on from what is
         # durable.

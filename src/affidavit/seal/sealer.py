@@ -111,6 +111,9 @@ class Sealer:
         """Sealed access events by (shard, record); the reader's door takes them out."""
         self.is_behind = False
         """Whether the last beat left something that was written for the next one."""
+        self.is_broken = False
+        """Whether a beat has begun and not ended. Whoever catches its error must end the process: what was under way is
+        forgotten here, and only a start finds it again in the write-ahead log."""
         self.lag_us = 0
         """Time between the oldest record of the last cut and its head."""
         self._ring: Final = ring
@@ -293,18 +296,22 @@ class Sealer:
 
         Returns how much was under way; 0 means that everything that was written is sealed.
         """
+        self.is_broken = True
         taken = self._beat()
         self._publish()
         self._delete_files()
+        self.is_broken = False
         return taken
 
     def settle(self) -> None:
         """Seal and publish what is under way, without reading more: the end of a cut that has caught up."""
+        self.is_broken = True
         before, self._flight = self._flight, []
         if before:
             self._seal(before, self._hand.collect())
             self._publish()
             self._delete_files()
+        self.is_broken = False
 
     def _beat(self) -> int:
         self._find_shards()

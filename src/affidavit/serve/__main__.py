@@ -8,7 +8,6 @@ in its own words.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import resource
@@ -20,15 +19,12 @@ from affidavit.ledger.channel import error_body
 from affidavit.serve.assignment import parse_assignment
 from affidavit.serve.journal import describe, open_journal
 from affidavit.serve.plan import SEALER, SEALER_NICENESS
-from affidavit.serve.post import Post
+from affidavit.serve.post import DISK_ERRORS, Post
 from affidavit.serve.report import Report
 from affidavit.serve.roles import load_role
 
 FILES_MAX = 65_536
 """Descriptors that a process may have, where the machine allows it: a connection of the gateway needs two."""
-
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
-"""What a disk says when it is full or broken: no defect of ours, and mended by whoever owns the disk."""
 
 
 def main() -> int:

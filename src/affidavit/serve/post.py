@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from affidavit.ledger.places import Places
 from affidavit.serve.assignment import Assignment
 from affidavit.serve.journal import describe
 from affidavit.serve.report import Report, format_report
+
+DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+"""What a disk says when it is full or broken: no defect of ours, and mended by whoever owns the disk."""
 
 
 class Post:
@@ -38,8 +42,12 @@ class Post:
             return
 
     def lose(self, error: Exception) -> None:
-        """Write down a defect that cost one request and not the process."""
-        logging.getLogger("affidavit").error("a request was given up because of a defect of ours: %s", describe(error))
+        """Write down what cost one request and not the process."""
+        log = logging.getLogger("affidavit")
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            log.error("a request was given up: %s. Free space or mend the disk, then it works again", error.strerror)
+        else:
+            log.error("a request was given up because of a defect of ours: %s", describe(error))
 
 
 Role = Callable[[Post], None]
