@@ -64,7 +64,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the line coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/foreign --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/kills --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 
 .PHONY: lint
 lint: install ## ruff, formatting, types, layers
@@ -98,6 +98,10 @@ bench: install ## run the benchmarks, or one (NAME=...)
 	@for name in $(NAME); do
 	  $(BIN)/affidavit bench $$name $(ARGS)
 	done
+
+.PHONY: kills
+kills: install ## kill -9 each kind of process under load, and see that nothing is lost (`ARGS="-m long"`: ten times each)
+	@$(BIN)/pytest tests/kills $(ARGS)
 
 .PHONY: foreign
 foreign: install ## let strangers' programs check our logs (needs Go)
