@@ -84,6 +84,8 @@ def test_on_a_terminal_everything_stays_up_until_it_is_interrupted(environment: 
         stdout=other_end,
         stderr=other_end,
         start_new_session=True,
+        # Whoever runs the tests in the background of a script has SIGINT ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - before any thread
     ) as process:
         os.close(other_end)
         seen = b""
