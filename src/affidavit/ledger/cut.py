@@ -37,8 +37,9 @@ from affidavit.ledger.frame import (
 )
 from affidavit.text import parse_b64u
 
-READ_BYTES_MAX = 8 << 20
-"""Bytes taken from a shard at a time: bounds the memory of a cut, and is several times the largest frame."""
+READ_BYTES_MAX = 2 << 20
+"""Bytes taken from a shard at a time: twice the largest frame, and small enough that one batch is read while another is
+sealed."""
 _POLLS_BEFORE_SCAN = 64
 """A live shard that shows the same unfinished bytes this often is looked at for damage; a write takes far less than one
 poll."""
