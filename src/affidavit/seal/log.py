@@ -119,11 +119,6 @@ class SealedLog:
         """Index of the next leaf."""
         return self.writer.size + len(self._entries)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be taken."""
-        return not self._entries
-
     def add(self, prepared: Prepared, *, source: Source) -> int:
         """Seal a record; returns the index of its leaf."""
         return self._add(prepared, lambda: source)

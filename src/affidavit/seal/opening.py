@@ -7,7 +7,6 @@ root of the fields. Citations are opened here only to put the record together, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
@@ -215,6 +214,3 @@ def _sized(content: bytes, at: int) -> tuple[bytes, int]:
         message = "a body is shorter than its own lengths say"
         raise CorruptionError(message)
     return content[start:end], end
-
-
-Clock = Callable[[], int]
