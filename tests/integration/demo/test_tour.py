@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -75,9 +75,14 @@ def test_a_check_that_does_not_hold_makes_the_exit_code_1(
     assert [check["what"] for check in summary["checks"] if not check["ok"]] == ["each of the three is found out"]
 
 
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
 def test_on_a_terminal_everything_stays_up_until_it_is_interrupted(environment: dict[str, str], tmp_path: Path) -> None:
     terminal, other_end = pty.openpty()
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "affidavit.cli", "demo"],
         env=environment | {"TERM": "dumb"},
         stdin=other_end,
@@ -86,13 +91,16 @@ def test_on_a_terminal_everything_stays_up_until_it_is_interrupted(environment: 
         start_new_session=True,
         # Whoever runs the tests in the background of a script has SIGINT ignored, which children inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - before any thread
-    ) as process:
+    )
+    with process, ExitStack() as unless_stopped:
         os.close(other_end)
+        unless_stopped.callback(_kill_group, process.pid)
         seen = b""
-        while b"without any package" not in seen:
+        # The whole invitation: a terminal hands over what there is, and a line may come in two pieces.
+        while not (invitation := re.search(rb"curl (http://127\.0\.0\.1:\d+/\S+)\s", seen)):
             assert select.select([terminal], [], [], WAIT_S)[0], seen.decode()
             seen += os.read(terminal, 65536)
-        (url,) = set(re.findall(rb"curl (http://127\.0\.0\.1:\d+/\S+)", seen))
+        url = invitation[1]
         body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello?"}]}'
         headers = {"authorization": "Bearer any", "content-type": "application/json"}
         with urlopen(Request(url.decode(), data=body, headers=headers), timeout=WAIT_S) as answer:  # noqa: S310
@@ -102,6 +110,7 @@ def test_on_a_terminal_everything_stays_up_until_it_is_interrupted(environment: 
             while data := os.read(terminal, 65536):
                 seen += data
         assert process.wait(WAIT_S) == 0, seen.decode()
+        unless_stopped.pop_all()
     os.close(terminal)
     assert b"Stopped: everything is sealed." in seen
     assert processes_of(tmp_path) == []
