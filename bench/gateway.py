@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -41,7 +42,6 @@ LATENCY_RATE = 2000
 LATENCY_S = 10
 STREAM_RATE = 100
 DRAIN_S_MAX = 600
-PORT_MAX = 65_535
 PATH = b"/openai/v1/chat/completions"
 DIRECT = b"/v1/chat/completions"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -153,7 +153,11 @@ def upstream() -> Iterator[int]:
 @contextmanager
 def bare_relay(upstream_port: int) -> Iterator[int]:
     """As many bare relays as there are workers, on one port."""
-    port = upstream_port + 1 if upstream_port < PORT_MAX else upstream_port - 1
+    # Bound and never listening: it only keeps the port for the relays.
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    keeper.bind(("127.0.0.1", 0))
+    port = keeper.getsockname()[1]
     relays = [
         subprocess.Popen(
             [sys.executable, str(HERE / "relay.py"), str(port), str(upstream_port)], stdout=subprocess.PIPE
@@ -169,6 +173,7 @@ def bare_relay(upstream_port: int) -> Iterator[int]:
         for relay in relays:
             relay.kill()
             relay.wait()
+        keeper.close()
 
 
 def saturate(port: int, *, seconds: int, directory: Path) -> float:

@@ -53,8 +53,7 @@ def calls(count: int) -> list[tuple[str, bytes, bytes]]:
 
 def one_run(directory: Path, made: list[tuple[str, bytes, bytes]]) -> float:
     """Leaves a second of one drain."""
-    installation = Installation(directory)
-    installation.make_hand = lambda names, policy: HelpingHand(names=names, policy=policy)
+    installation = Installation(directory, make_hand=lambda names, policy: HelpingHand(names=names, policy=policy))
     installation.start()
     shard = installation.shard()
     for index, (user, request, answer) in enumerate(made):
