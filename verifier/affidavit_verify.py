@@ -998,7 +998,8 @@ STAGE_MAGIC, STAGE_HEADER_MAX = b"afstage\n", 16 << 20
 def wal_frames(data: bytes, at: int) -> Iterator[tuple[int, int | None]]:
     """Each whole frame: where it begins, and its synced_to. None stands for that where a damaged stretch begins."""
     searching, work = False, 0
-    while at < len(data):
+    end_of_all = len(data.rstrip(b"\0"))  # behind it is room for frames to come
+    while at < end_of_all:
         length = int.from_bytes(data[at : at + 4], "big")
         end = at + WAL_FRAME_HEADER + length + 4
         if length <= WAL_CIPHERTEXT_MAX and end <= len(data) and data[at + 16] < 2 and data[at + 17] == 0:
@@ -1012,6 +1013,8 @@ def wal_frames(data: bytes, at: int) -> Iterator[tuple[int, int | None]]:
         searching, at, work = True, at + 1, work + WAL_SEARCH_STEP
         if work > WAL_SEARCH_MAX:
             return
+    if at < len(data) and not searching:
+        yield at, None
 
 
 def examine_wal(directory: Directory, report: Report, names: list[str]) -> None:

@@ -61,14 +61,17 @@ def test_the_simulation_loses_what_was_not_synced_and_nothing_else(root: Path) -
     cache.settle()
     path = Path("data") / "wal" / shard.name / "00000001"
     whole = (root / "story" / path).read_bytes()
-    for loss, expected in (
-        ("everything", shard.synced_to & 0xFFFF),
-        ("contents", shard.synced_to & 0xFFFF),
-        ("zeros", len(whole)),
-    ):
+    end = shard.synced_to & 0xFFFF
+    assert len(whole.rstrip(b"\0")) > end + len(b"flushed only")
+    for loss in ("everything", "contents", "zeros"):
         cache.power_cut(root / loss, loss=loss, seed=1)
-        left = (root / loss / path).read_bytes()
-        assert len(left) == expected
-        assert left.rstrip(b"\0") == whole[: shard.synced_to & 0xFFFF].rstrip(b"\0")
+        assert (root / loss / path).read_bytes().rstrip(b"\0") == whole[:end].rstrip(b"\0")
+    halves = set()
+    for seed in range(9):
+        cache.power_cut(root / f"some{seed}", loss="some", seed=seed)
+        if (left := root / f"some{seed}" / path).exists():  # its name was synced
+            assert left.read_bytes()[:end] == whole[:end]
+            halves.add(left.read_bytes().rstrip(b"\0") == whole.rstrip(b"\0"))
+    assert halves == {True, False}
     shard.close()
     assert [path.name for path in (root / "everything" / "data" / "wal").iterdir()] == [shard.name]

@@ -14,6 +14,8 @@ from pathlib import Path
 LOSSES = ("everything", "names", "contents", "zeros", "some")
 """What is lost of what was not synced: all; names; contents; contents, which read as zeros; a part by chance."""
 
+SECTOR_BYTES = 512
+
 
 class _File:
     """A file by identity: names come and go."""
@@ -55,6 +57,9 @@ class PageCache:
         self._announced.add(path)
         is_kept = path in self._live and not path.endswith(".tmp")
         return lambda: None if is_kept else self._live.update({path: _File()})
+
+    def _truncate(self, _descriptor: str) -> None:
+        """Not durable before the next sync; `_left` cuts anywhere between both lengths."""
 
     def _fdatasync(self, descriptor: str) -> Callable[[], None]:
         path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
@@ -122,11 +127,12 @@ class PageCache:
 
 
 def _left(durable: bytes, seen: bytes, loss: str, chance: random.Random) -> bytes:
-    """What is left of a file of which some bytes were synced."""
+    """What is left of a file of which some bytes were synced. Sectors are written in any order, each whole or not."""
     if loss in ("everything", "contents"):
         return durable
-    if loss == "zeros" and seen.startswith(durable):
-        return durable + bytes(len(seen) - len(durable))
-    if loss == "some" and seen.startswith(durable):
-        return seen[: chance.randint(len(durable), len(seen))]
-    return seen
+    if loss == "zeros":
+        return durable + bytes(max(len(seen) - len(durable), 0))
+    length = chance.randint(*sorted((len(durable), len(seen))))
+    versions = durable.ljust(length, b"\0"), seen.ljust(length, b"\0")
+    sectors = range(0, length, SECTOR_BYTES)
+    return b"".join([chance.choice(versions)[at : at + SECTOR_BYTES] for at in sectors])[:length]

@@ -58,6 +58,16 @@ def test_a_torn_tail_is_no_damage(data: Path, judge: Judge) -> None:
         shutil.rmtree(data / "wal/gateway.AAAAAAAA")
 
 
+def test_room_for_frames_to_come_is_no_damage(data: Path, judge: Judge) -> None:
+    shard(data, wal_file(frame(1, 0), frame(2, position(1, 1)), bytes(1 << 20)))
+    assert judge(data)[1]["integrity"] == "OK"
+
+
+def test_zeros_where_a_later_file_says_that_frames_were_durable_are_damage(data: Path, judge: Judge) -> None:
+    shard(data, wal_file(frame(1, 0), bytes(FRAME)), wal_file(frame(3, position(1, 2))))
+    assert ("integrity", "WAL-DAMAGE", None) in findings(judge(data)[1], "FAIL")
+
+
 @pytest.mark.parametrize("at", [0, 4, 9, 30, START + 2, START + 20, START + 60, START + FRAME - 1])
 def test_damage_below_what_was_durable_is_found(data: Path, judge: Judge, at: int) -> None:
     content = bytearray(wal_file(frame(1, 0), frame(2, position(1, 1)), frame(3, position(1, 2))))

@@ -174,7 +174,7 @@ class ShardReader:
             if rolled and not data:
                 self._header = None
                 continue
-            if data:
+            if data and (dead or rolled or data.strip(b"\0")):  # zeros are room for what is still to come
                 self._leftover(settled=dead or rolled)
             self.at_end = True
             break

@@ -37,9 +37,9 @@ class Disk:
         self._before = before
 
     def create(self, path: Path) -> int:
-        """Create a new file for appending and reading; fails if the name exists. Returns the descriptor."""
+        """Create a new file for `write_at` and reading; fails if the name exists. Returns the descriptor."""
         self._before("create", str(path))
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
 
     def open_append(self, path: Path) -> int:
         """Open or create a file for appending and reading."""
@@ -53,6 +53,14 @@ class Disk:
         view = memoryview(data)
         while done < len(data):
             done += os.write(fd, view[done:])
+
+    def write_at(self, fd: int, data: bytes, *, offset: int) -> None:
+        """Write all of `data` at a place; a short write goes on where it stopped."""
+        self._before("write", str(fd))
+        done = os.pwrite(fd, data, offset)
+        view = memoryview(data)
+        while done < len(data):
+            done += os.pwrite(fd, view[done:], offset + done)
 
     def truncate(self, fd: int, length: int) -> None:
         """Cut a file to `length` bytes."""

@@ -27,6 +27,8 @@ LAST = 1
 
 _HEADER = struct.Struct(">IQIBBHIIQQ")
 HEADER_BYTES = _HEADER.size
+_ROOM = bytes(HEADER_BYTES)
+"""What stands where no frame was written yet."""
 _U32 = struct.Struct(">I")
 OFFSET_BITS = 40
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
@@ -127,7 +129,7 @@ def format_frame(
 
 
 def parse_frame(data: bytes, offset: int) -> Frame | None:
-    """Read the frame at `offset`, or ``None`` if `data` ends within it.
+    """Read the frame at `offset`, or ``None`` if there is none yet: `data` ends within it, or has zeros there.
 
     Raises:
         CorruptionError: The bytes are no frame: wrong checksum, or a field that we never write.
@@ -138,6 +140,8 @@ def parse_frame(data: bytes, offset: int) -> Frame | None:
         data, offset
     )
     if length > PLAINTEXT_BYTES_MAX + TAG_BYTES or length < TAG_BYTES or flags > LAST or reserved:
+        if data[offset : offset + HEADER_BYTES] == _ROOM:
+            return None
         message = "a write-ahead frame has an impossible header"
         raise CorruptionError(message)
     end = offset + HEADER_BYTES + length

@@ -7,6 +7,10 @@ per log.
 
 Invariants:
   * A frame is written whole or not at all: a failed write cuts the file back to its last whole frame.
+  * Behind the last frame lies room for the next ones, filled with zeros, so that most syncs change no size. A sync that
+    does waits for the journal of the file system, where the sealer's large files wait as well: in the median 0.56 ms
+    instead of 0.12, p99 4.2 instead of 0.28 (two writers of 2.6 KB on ext4, another program writing). A file that is
+    left for the next one, or for good, is cut to its last frame.
   * After one failed write or sync the shard is dead for good. The kernel may have dropped the dirty pages of a failed
     sync, so a second
     sync that succeeds would prove nothing. The owner opens a new shard (`Shard.create` with a new boot); the sealer
@@ -48,6 +52,10 @@ FILE_BYTES_MAX = 64 << 20
 """A file is the unit of deletion after sealing."""
 FILE_AGE_US_MAX = 60_000_000
 """A sealing key can be destroyed only when no file names it; young files keep that moment near."""
+ROOM_BYTES_MIN = 64 << 10
+ROOM_BYTES_MAX = 1 << 20
+"""Room taken in advance: as much as the file has already, within these bounds. One sync in 400 makes new room then, and
+who records one call a minute does not write a megabyte for it."""
 _DATA_BYTES_MAX = PLAINTEXT_BYTES_MAX - 4
 
 
@@ -165,6 +173,7 @@ class Shard:
         self._file = 0
         self._fd = -1
         self._offset = 0
+        self._room_end = 0
         self._file_born_us = 0
         self._retired: list[int] = []  # rolled files whose last bytes a ticket has still to sync
         self._failed = ""
@@ -207,18 +216,20 @@ class Shard:
             data = b"".join(self._pending)
             self._pending.clear()
             self._pending_bytes = 0
+            end = self._offset + len(data)
+            if end > self._room_end:
+                self._room_end = end + _room(end)
+                data += bytes(self._room_end - end)
             try:
-                self._disk.write(self._fd, data)
+                self._disk.write_at(self._fd, data, offset=self._offset)
             except OSError as error:
                 # Fatal for this shard: some bytes of the batch may be in the file. Cut them off, so that the file ends
-                # at a
-                # whole frame; if even that fails, the reader drops them as a torn tail, since nothing synced lies
+                # at a whole frame; if even that fails, the reader drops them as a torn tail, since nothing synced lies
                 # behind them.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, self._offset)
+                self._cut_room()
                 self.fail(error)
                 raise self._not_durable(error) from error
-            self._offset += len(data)
+            self._offset = end
         return position(file=self._file, offset=self._offset)
 
     def ticket(self) -> SyncTicket:
@@ -251,6 +262,8 @@ class Shard:
 
     def close(self) -> None:
         """Release the shard. Its lock becomes free, which tells the sealer that no more frames will come."""
+        if self._fd >= 0:
+            self._cut_room()
         for fd in (*self._retired, self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -273,6 +286,11 @@ class Shard:
         """Queue one whole frame."""
         self._pending.append(frame)
         self._pending_bytes += len(frame)
+
+    def _cut_room(self) -> None:
+        """End the file at its last whole frame; where that fails, zeros stay behind it, and are a torn tail."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self._offset)
 
     def _not_durable(self, error: OSError) -> NotDurableError:
         reason = os.strerror(error.errno or 0)
@@ -316,13 +334,17 @@ class Shard:
             )
         )
         try:
+            if self._fd >= 0:
+                # Before the next file exists: zeros in front of a later file would be frames that are gone.
+                self._disk.truncate(self._fd, self._offset)
             # If we die before the header is whole, the file holds no frame and the reader drops it.
             fd = self._disk.create(self._directory / name)
         except OSError as error:
             self.fail(error)
             raise self._not_durable(error) from error
+        room = bytes(_room(len(header)))
         try:
-            self._disk.write(fd, header)
+            self._disk.write_at(fd, header + room, offset=0)
             self._disk.fsync_directory(self._directory)
         except OSError as error:
             os.close(fd)
@@ -330,4 +352,10 @@ class Shard:
             raise self._not_durable(error) from error
         if self._fd >= 0:
             self._retired.append(self._fd)
-        self._file, self._fd, self._offset, self._file_born_us, self._ratchet = number, fd, len(header), now, ratchet
+        self._file, self._fd, self._file_born_us, self._ratchet = number, fd, now, ratchet
+        self._offset, self._room_end = len(header), len(header) + len(room)
+
+
+def _room(offset: int) -> int:
+    """How many zeros to write behind `offset`."""
+    return max(0, min(max(offset, ROOM_BYTES_MIN), ROOM_BYTES_MAX, FILE_BYTES_MAX - offset))

@@ -10,7 +10,13 @@ from affidavit.errors import CorruptionError, LayoutError, NotDurableError
 from affidavit.ledger import wal as module
 from affidavit.ledger.cut import ShardReader
 from affidavit.ledger.directory import Disk
-from affidavit.ledger.frame import PLAINTEXT_BYTES_MAX, FileHeader, format_file_header, parse_file_header
+from affidavit.ledger.frame import (
+    PLAINTEXT_BYTES_MAX,
+    FileHeader,
+    format_file_header,
+    parse_file_header,
+    split_position,
+)
 from tests.support.shards import LOGS, PRIVATE, Clock, frames_of, make_reader, make_shard, read_all
 from tests.support.story import QuickDisk
 
@@ -35,8 +41,7 @@ def test_a_failed_write_ends_the_file_at_its_last_whole_frame(tmp_path: Path, op
     failing = Failing()
     shard = make_shard(tmp_path, disk=QuickDisk(failing))
     shard.begin("default").finish(meta=b"{}", data=b"kept")
-    shard.flush()
-    length = (tmp_path / shard.name / "00000001").stat().st_size
+    _, length = split_position(shard.flush())
     shard.begin("default").finish(meta=b"{}", data=b"refused" * 99)
     failing.armed = operation
     with pytest.raises(NotDurableError, match="No space left"):
@@ -268,4 +273,59 @@ def test_the_real_disk_syncs_what_it_says(tmp_path: Path) -> None:
     shard.begin("default").finish(meta=b"{}", data=b"x")
     shard.sync()
     assert shard.synced_to == shard.flush()
+    shard.close()
+
+
+def test_most_flushes_change_no_size_and_what_is_left_behind_has_no_room(tmp_path: Path) -> None:
+    clock = Clock()
+    shard = make_shard(tmp_path, clock=clock)
+    file = tmp_path / shard.name / "00000001"
+    sizes = set()
+    for _ in range(400):
+        shard.begin("default").finish(meta=b"{}", data=bytes(range(256)) * 10)
+        _, end = split_position(shard.flush())
+        sizes.add(file.stat().st_size)
+        assert end <= file.stat().st_size <= end + module.ROOM_BYTES_MAX
+    assert len(sizes) < 10
+    assert not file.read_bytes()[end:].strip(b"\0")
+    clock.age()
+    shard.begin("default")
+    shard.begin("default").finish(meta=b"{}", data=b"in the next file")
+    _, last = split_position(shard.flush())
+    assert file.stat().st_size == end
+    shard.close()
+    assert (tmp_path / shard.name / "00000002").stat().st_size == last
+
+
+def test_room_is_no_damage_and_a_frame_turned_to_zeros_is(tmp_path: Path) -> None:
+    clock = Clock()
+    shard = make_shard(tmp_path, clock=clock)
+    reader = make_reader(tmp_path)
+    shard.begin("default").finish(meta=b"{}", data=b"one")
+    shard.sync()
+    for _ in range(200):  # a reader that waits looks for damage now and then
+        read_all(reader, dead=False)
+    shard.begin("default").finish(meta=b"{}", data=b"two")
+    shard.sync()
+    assert [record.data for record in read_all(reader, dead=False)] == [b"two"]
+    (_, at, frame) = frames_of(tmp_path / shard.name)[-1]
+    clock.age()
+    shard.begin("default").finish(meta=b"{}", data=b"three")
+    shard.sync()
+    shard.close()
+    with (tmp_path / shard.name / "00000001").open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(len(frame.raw)))
+    fresh = make_reader(tmp_path)
+    assert [record.data for record in fresh.read(dead=True)] == [b"one"]
+    with pytest.raises(CorruptionError, match="Bytes that were durable"):
+        fresh.read(dead=True)
+
+
+def test_a_shard_whose_process_was_killed_ends_with_its_last_frame(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    shard.begin("default").finish(meta=b"{}", data=b"kept")
+    shard.flush()
+    assert (tmp_path / shard.name / "00000001").read_bytes().endswith(bytes(1000))
+    assert [record.data for record in read_all(make_reader(tmp_path), dead=True)] == [b"kept"]
     shard.close()
