@@ -109,6 +109,26 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             description="Largest request line and headers together; more is refused with status 431.",
         ),
     ] = 64 << 10
+    lag_s_max: Annotated[
+        _Seconds,
+        Meta(
+            description=(
+                "How far sealing may be behind before new calls are refused with status 503; what is on record is "
+                "sealed all the same."
+            )
+        ),
+    ] = 3600
+    disk_reserve_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 40,
+            description=(
+                "Free space on the disk of the data directory that new calls may not use, at most a twentieth of that "
+                "disk; below it they are refused with status 503, so that what is on record can still be sealed."
+            ),
+        ),
+    ] = 256 * _MIB
     connections_max: Annotated[
         int, Meta(ge=1, le=100_000, description="Client connections that one worker keeps open.")
     ] = 8192

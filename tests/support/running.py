@@ -114,7 +114,9 @@ class Provider:
 class Service:
     """Two directories, a configuration with a fixed port, and the service on them, running or not."""
 
-    def __init__(self, root: Path, *, upstream: str, data: Path | None = None, keys: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, *, upstream: str, data: Path | None = None, keys: Path | None = None, gateway: str = ""
+    ) -> None:
         self.root = root
         self.data = data or root / "data"
         self.keys = keys or root / "keys"
@@ -123,7 +125,7 @@ class Service:
         self.messages = root / "messages"
         """What the service wrote to standard error, over all its starts."""
         self.config.write_text(
-            f'[gateway]\nlisten = "127.0.0.1:{self.port}"\nworkers = 2\ndrain_on_stop_s = 5\n'
+            f'[gateway]\nlisten = "127.0.0.1:{self.port}"\nworkers = 2\ndrain_on_stop_s = 5\n{gateway}\n'
             f'[upstreams.openai]\nbase_url = "{upstream}"\n[upstreams.anthropic]\nbase_url = "{upstream}"\n'
         )
         self.environment = clean_environment() | {

@@ -27,6 +27,7 @@ from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
 from affidavit.ledger.signing import SignerClient
+from affidavit.ledger.watermark import Watermark
 from affidavit.seal.desk import Desk
 from affidavit.seal.hand import HelpingHand
 from affidavit.seal.names import Names
@@ -144,6 +145,7 @@ def _seal_until_told(
     lifeline: Lifeline,
     lose: Callable[[Exception], None],
 ) -> None:
+    watermark = Watermark(places.run)
     epoch_began = time.monotonic()
     epoch_sizes = _sizes(sealer)
     while lifeline.ending() is None:
@@ -151,6 +153,7 @@ def _seal_until_told(
         sealer.step()
         if not sealer.is_behind:
             sealer.settle()
+        watermark.note(lag_us=sealer.lag_us if sealer.is_behind else 0)
         _answer_waiting(desk, questions, lose)
         age = time.monotonic() - epoch_began
         if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
+from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.config import LoadedConfig
+from affidavit.ledger.places import Places
+from affidavit.ledger.watermark import read_sealed_through, uptime_us
+
+SMALL_DISK_PARTS: Final = 20
+"""The reserve is at most this part of a disk: a small one would be nothing but reserve."""
 
 
 def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
@@ -24,10 +33,30 @@ def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
             body_bytes_max=gateway.body_bytes_max,
             bodies_in_flight_bytes_max=gateway.bodies_in_flight_bytes_max,
             answer_bytes_max=gateway.answer_bytes_max,
+            lag_s_max=gateway.lag_s_max,
+            disk_reserve_bytes=gateway.disk_reserve_bytes,
             connections_max=gateway.connections_max,
             keep_alive_s=float(gateway.keep_alive_s),
             client_stall_s=float(gateway.client_stall_s),
             answer_idle_s=float(gateway.answer_idle_s),
             drain_on_stop_s=float(gateway.drain_on_stop_s),
         ),
+    )
+
+
+def gateway_admission(places: Places, bounds: Bounds) -> Admission:
+    """The gate of one worker: the sealer's watermark, and the disk of the data directory."""
+    began_us = uptime_us()
+    disk = os.statvfs(places.data)
+
+    def free_bytes() -> int:
+        found = os.statvfs(places.data)
+        return found.f_bavail * found.f_frsize
+
+    return Admission(
+        sealed_through_us=lambda: read_sealed_through(places.run, since_us=began_us),
+        now_us=uptime_us,
+        free_bytes=free_bytes,
+        lag_s_max=bounds.lag_s_max,
+        disk_reserve_bytes=min(bounds.disk_reserve_bytes, disk.f_blocks * disk.f_frsize // SMALL_DISK_PARTS),
     )

@@ -78,16 +78,18 @@ def _worker() -> Role:
     from affidavit.ledger.boot import open_shard
     from affidavit.ledger.directory import Disk
     from affidavit.ledger.places import FINGERPRINT_KEY_NAME
-    from affidavit.serve.gateway import gateway_settings
+    from affidavit.serve.gateway import gateway_admission, gateway_settings
 
     def worker(post: Post) -> None:
         if post.assignment.listen_fd is None:
             raise ServiceError("a worker was started without a socket; use `affidavit up`")
         clock = system_clock()
         _stop_by_signal(post)
+        settings = gateway_settings(post.loaded)
         run(
             sock=socket.socket(fileno=post.assignment.listen_fd),
-            settings=gateway_settings(post.loaded),
+            settings=settings,
+            admission=gateway_admission(post.places, settings.bounds),
             open_shard=lambda: open_shard(
                 places=post.places,
                 source=post.assignment.role,

@@ -22,8 +22,8 @@ def make_service(tmp_path: Path, provider: Provider) -> Iterator[Callable[..., S
     """Services that are gone when the test ends."""
     made: list[Service] = []
 
-    def make(**places: Path) -> Service:
-        made.append(Service(tmp_path, upstream=provider.url, **places))
+    def make(*, gateway: str = "", **places: Path) -> Service:
+        made.append(Service(tmp_path, upstream=provider.url, gateway=gateway, **places))
         return made[-1]
 
     yield make

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 DISK_BYTES = 64 << 20
 LEFT_BYTES = 6 << 20
+SWEPT_S = 2.5
+"""After so long a worker has asked twice whether calls may be taken."""
 """Free space when the clients come."""
 CLIENTS = 16
 REFUSALS_MIN = 60
@@ -122,7 +125,8 @@ def ask_through_a_full_disk(service: Service, disk: Path) -> tuple[Crowd, subpro
 @pytest.mark.parametrize("keys", ["elsewhere", "on the same disk"])
 def test_a_full_disk_refuses_calls_and_loses_nothing(small_disk, make_service, provider, tmp_path, keys):
     where = tmp_path / "keys" if keys == "elsewhere" else small_disk / "keys"
-    service: Service = make_service(data=small_disk / "data", keys=where).start()
+    without = "disk_reserve_bytes = 0"
+    service: Service = make_service(data=small_disk / "data", keys=where, gateway=without).start()
     first, answer = call(service, 0)
     assert answer.status == 200
     heads = Heads(service)
@@ -142,6 +146,26 @@ def test_a_full_disk_refuses_calls_and_loses_nothing(small_disk, make_service, p
     _log.info("%s", facts_of(crowd.asked, counted, ledger))
     require_nothing_pending(service)
     heads.require_one_chain()
+    require_both_verifiers_content(service)
+
+
+def test_calls_stop_at_the_reserve_and_sealing_and_reading_go_on(small_disk, make_service, provider):
+    service: Service = make_service(data=small_disk / "data", keys=small_disk / "keys").start()
+    first, answer = call(service, 0)
+    assert answer.status == 200
+    ballast = fill(small_disk, leave=DISK_BYTES // 40)  # half of the reserve, which is a twentieth of so small a disk
+    time.sleep(SWEPT_S)
+    refused, answer = call(service, 1)
+    assert answer.status == 503
+    assert json.loads(answer.body)["error"]["code"] == "disk_reserve"
+    assert service.run("list").returncode == 0
+    ballast.unlink()
+    time.sleep(SWEPT_S)
+    second, answer = call(service, 2)
+    assert answer.status == 200
+    service.stop()
+    assert "No space left" not in service.messages.read_text()
+    require_no_loss(service, asked=[first, refused, second], counted=provider.counted())
     require_both_verifiers_content(service)
 
 

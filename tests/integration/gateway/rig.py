@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from affidavit.capture.clock import Clock, system_clock
+from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.capture.gateway.state import WorkerState
@@ -304,7 +305,9 @@ class Rig:
         ca_file: str | None = None,
         connect_timeout_s: float = 5.0,
         clock: Clock | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        self.admission = admission
         self.before: Callable[[str, str], None] = lambda _operation, _path: None
         """Called ahead of each file operation, in the thread that makes it; may raise or wait."""
         self.provider = Provider(script or json_answer())
@@ -418,6 +421,7 @@ class Rig:
         def sweep() -> None:
             now = self.state.now + seconds
             self.state.now = now
+            self.state.renew_admission()
             for connection in list(self.gateway._connections):
                 connection.sweep(now)
             for call in list(self.state.active):
@@ -459,6 +463,7 @@ class Rig:
             clock=self.clock,
             fingerprint_key=b"k" * 32,
             random=os.urandom,
+            admission=self.admission,
         )
         self.gateway = Gateway(self.state)
         listener = socket.create_server(("127.0.0.1", 0))

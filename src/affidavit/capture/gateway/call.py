@@ -165,6 +165,9 @@ class Call:
         if state.stopping:
             self.refuse(Reason.STOPPING)
             return
+        if state.refusing is not None:
+            self.refuse(state.refusing)
+            return
         commit = self.commit if self._record is not None else state.shards.current
         if commit is None or self._shard_lost:
             self.refuse(Reason.NOT_DURABLE)

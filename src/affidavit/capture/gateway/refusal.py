@@ -170,6 +170,22 @@ class Reason(Enum):
             "what was acknowledged before is safe. Free space or mend the disk; the log opens again by itself."
         ),
     )
+    DISK_RESERVE = (
+        503,
+        "disk_reserve",
+        (
+            "The disk of the write-ahead log has only its reserve left, which is kept for sealing what is on record. "
+            "The call was refused: nothing was sent to a model. Free space; calls are taken again within a second."
+        ),
+    )
+    SEALING_BEHIND = (
+        503,
+        "sealing_behind",
+        (
+            "Sealing is further behind than the configuration allows, so the call was refused: nothing was sent to a "
+            "model, and what is on record is safe. See `affidavit status`; calls are taken again by themselves."
+        ),
+    )
     OVERLOADED = (
         503,
         "overloaded",

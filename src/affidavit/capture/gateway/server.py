@@ -35,6 +35,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         state = self._state
         state.now = loop.time()
+        state.renew_admission()
         await state.shards.start()
         self._sweeper = asyncio.create_task(self._sweep())
         self._server = await loop.create_server(
@@ -73,6 +74,7 @@ class Gateway:
         while True:
             await asyncio.sleep(SWEEP_S)
             state.now = now = loop.time()
+            state.renew_admission()
             for connection in list(self._connections):
                 connection.sweep(now)
             for call in list(state.active):

@@ -43,6 +43,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     plaintext on disk is forbidden; beyond the bound a call is refused, never spilled."""
     answer_bytes_max: int = 4 << 30
     """One answer; it is recorded as it passes, so this bounds the disk, not memory."""
+    lag_s_max: int = 3600
+    """How far sealing may be behind before new calls are refused."""
+    disk_reserve_bytes: int = 256 << 20
+    """Free space that new calls may not use."""
     connections_max: int = 8192
     """Client connections; each needs two descriptors at most."""
     head_timeout_s: float = 30.0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from affidavit.capture.clock import Clock
+from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings
 from affidavit.capture.gateway.shards import Shards
 from affidavit.capture.gateway.target import Prefixes
@@ -14,6 +17,8 @@ from affidavit.capture.gateway.upstream import Upstream
 from affidavit.errors import NotDurableError
 from affidavit.ledger.wal import Shard
 from affidavit.text import b64u, uuid7
+
+_log = logging.getLogger(__name__)
 
 FINGERPRINT_BYTES = 16
 _RANDOM_BYTES_AN_ID = 10
@@ -45,7 +50,11 @@ class WorkerState:
         clock: Clock,
         fingerprint_key: bytes,
         random: Callable[[int], bytes],
+        admission: Admission | None = None,
     ) -> None:
+        self.admission = admission
+        self.refusing: Reason | None = None
+        """Why new calls are refused, as of the last sweep."""
         self.bounds: Bounds = settings.bounds
         self.clock = clock
         self.prefixes = Prefixes(projects=settings.projects, providers=tuple(settings.upstreams))
@@ -80,6 +89,21 @@ class WorkerState:
         digest = self._fingerprint.copy()
         digest.update(secret)
         return b64u(digest.digest()[:FINGERPRINT_BYTES])
+
+    def renew_admission(self) -> None:
+        """Ask again whether new calls may be taken; say it when that changes."""
+        if self.admission is None:
+            return
+        try:
+            refusing = self.admission.refusal()
+        except OSError as error:
+            _log.error(
+                "the state of the disk cannot be read (%s); calls are taken or refused as before", error.strerror
+            )
+            return
+        if refusing is not self.refusing:
+            _log.warning("%s", "calls are taken again" if refusing is None else refusing.message)
+        self.refusing = refusing
 
     def _shard_failed(self, _error: NotDurableError) -> None:
         for call in list(self.active):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import uvloop
 
 from affidavit.capture.clock import Clock, system_clock
+from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import GatewaySettings
 from affidavit.capture.gateway.state import WorkerState
@@ -30,6 +31,7 @@ def run(
     open_shard: Callable[[], Shard],
     fingerprint_key: bytes,
     clock: Clock | None = None,
+    admission: Admission | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve connections of `sock` (bound and listening) until SIGTERM.
@@ -44,6 +46,7 @@ def run(
         clock=clock or system_clock(),
         fingerprint_key=fingerprint_key,
         random=os.urandom,
+        admission=admission,
     )
     uvloop.run(_serve(Gateway(state), sock, on_ready))
 
