@@ -1,12 +1,13 @@
 """What recording costs: calls a second and latency, beside a bare relay and the direct way, in one run.
 
 * burst: as many calls as 64 connections get done, 2 workers, sealer running, upstream and load on the same processors.
-  Load by ``wrk`` where it is installed, else by a client of ours (named in the detail). The rival is `bench/relay.py`:
+  Load by ``wrk`` where it is installed, else by a client of ours (named in the detail). The rival is `bench/_relay.py`:
   the same work without recording. Both by turns.
 * drained: after each burst the sealer seals all that is left; peak lag is printed.
-* latency: an open loop with intended start times; direct and through the gateway by turns. Floors beside it: direct,
-  and fdatasync p99.
+* latency: an open loop with intended start times; direct, through the bare relay and through the gateway by turns.
+  Floors beside it: direct, the relay, and fdatasync p99.
 * sustained: an open loop for minutes; lag from durable to head, and memory of the sealer at its beginning and end.
+* LiteLLM, where it is installed (`--litellm`): the same burst, and latency at a rate that it can follow.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.load import BODY, request, run_closed, run_open
-from bench.measuring import arguments, fresh_directory, machine, report
+from bench._litellm import litellm
+from bench._load import BODY, request, run_closed, run_open
+from bench._measuring import arguments, fresh_directory, machine, report
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = 64
@@ -41,6 +43,8 @@ SUSTAINED_S = 300
 LATENCY_RATE = 2000
 LATENCY_S = 10
 STREAM_RATE = 100
+RIVAL_RATE = 50
+RIVAL_S = 10
 DRAIN_S_MAX = 600
 PATH = b"/openai/v1/chat/completions"
 DIRECT = b"/v1/chat/completions"
@@ -141,7 +145,7 @@ def cpu_s(pid: int) -> float:
 @contextmanager
 def upstream() -> Iterator[int]:
     """The upstream; yields its port."""
-    process = subprocess.Popen([sys.executable, str(HERE / "upstream.py")], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, str(HERE / "_upstream.py")], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -160,7 +164,7 @@ def bare_relay(upstream_port: int) -> Iterator[int]:
     port = keeper.getsockname()[1]
     relays = [
         subprocess.Popen(
-            [sys.executable, str(HERE / "relay.py"), str(port), str(upstream_port)], stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "_relay.py"), str(port), str(upstream_port)], stdout=subprocess.PIPE
         )
         for _ in range(WORKERS)
     ]
@@ -176,13 +180,13 @@ def bare_relay(upstream_port: int) -> Iterator[int]:
         keeper.close()
 
 
-def saturate(port: int, *, seconds: int, directory: Path) -> float:
+def saturate(port: int, *, seconds: int, directory: Path, path: bytes = PATH) -> float:
     """Calls a second at saturation."""
     if shutil.which("wrk") is None:
-        return run_closed(port=port, data=request(PATH), connections=CONNECTIONS, seconds=seconds)
+        return run_closed(port=port, data=request(path), connections=CONNECTIONS, seconds=seconds)
     script = directory / "calls.lua"
     script.write_text(WRK % BODY.decode())
-    url = f"http://127.0.0.1:{port}{PATH.decode()}"
+    url = f"http://127.0.0.1:{port}{path.decode()}"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     if "Non-2xx" in done.stdout:
@@ -250,13 +254,15 @@ def p99(times: list[float]) -> float:
 
 def latency(directory: Path, *, runs: int) -> dict[str, Any]:
     """Added p99 and added time to first token, direct and proxied by turns."""
-    added, direct_p99, proxied_p99, added_ttft = [], [], [], []
-    with upstream() as port:
+    added, direct_p99, relay_p99, proxied_p99, added_ttft = [], [], [], [], []
+    with upstream() as port, bare_relay(port) as relay:
         service = Service(directory / "latency", upstream=port)
         run_open(port=service.port, data=request(PATH), rate=LATENCY_RATE, seconds=2)
         for _ in range(runs):
             _, direct = run_open(port=port, data=request(DIRECT), rate=LATENCY_RATE, seconds=LATENCY_S)
+            _, relayed = run_open(port=relay, data=request(PATH), rate=LATENCY_RATE, seconds=LATENCY_S)
             _, proxied = run_open(port=service.port, data=request(PATH), rate=LATENCY_RATE, seconds=LATENCY_S)
+            relay_p99.append(p99(relayed))
             direct_p99.append(p99(direct))
             proxied_p99.append(p99(proxied))
             added.append(proxied_p99[-1] - direct_p99[-1])
@@ -268,6 +274,7 @@ def latency(directory: Path, *, runs: int) -> dict[str, Any]:
     return {
         "added_p99_ms": statistics.median(added),
         "direct_p99_ms": statistics.median(direct_p99),
+        "relay_p99_ms": statistics.median(relay_p99),
         "proxied_p99_ms": statistics.median(proxied_p99),
         "added_ttft_ms": statistics.median(added_ttft),
     }
@@ -293,18 +300,38 @@ def sustained(directory: Path, *, seconds: int) -> dict[str, Any]:
     }
 
 
+def rival(program: Path, directory: Path, *, runs: int) -> dict[str, Any]:
+    """The same through LiteLLM: calls a second at saturation, and latency at a rate that it can follow."""
+    bursts, direct_p99, through_p99 = [], [], []
+    with upstream() as port, litellm(program, directory=directory, upstream=port, workers=WORKERS) as proxy:
+        saturate(proxy, path=DIRECT, seconds=3, directory=directory)
+        for _ in range(runs):
+            bursts.append(saturate(proxy, path=DIRECT, seconds=RIVAL_S, directory=directory))
+            _, direct = run_open(port=port, data=request(DIRECT), rate=RIVAL_RATE, seconds=RIVAL_S)
+            _, through = run_open(port=proxy, data=request(DIRECT), rate=RIVAL_RATE, seconds=RIVAL_S)
+            direct_p99.append(p99(direct))
+            through_p99.append(p99(through))
+    return {
+        "calls_per_s": round(statistics.median(bursts)),
+        "at_calls_per_s": RIVAL_RATE,
+        "added_p99_ms": round(statistics.median(through_p99) - statistics.median(direct_p99), 3),
+    }
+
+
 def main() -> None:
     """Measure and report."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--burst-s", type=int, default=BURST_S, help="seconds of one burst")
     parser.add_argument("--sustained-s", type=int, default=SUSTAINED_S, help="seconds of the steady load")
+    parser.add_argument("--litellm", type=Path, help="LiteLLM's program, in an environment of its own")
     options = parser.parse_args()
     with fresh_directory(options.directory) as directory:
         where = machine(directory)
         bursts = burst(directory, runs=options.runs, seconds=options.burst_s)
         added = latency(directory, runs=options.runs)
         steady = sustained(directory, seconds=options.sustained_s)
-    load = "wrk" if shutil.which("wrk") else "bench/load.py"
+        other = rival(options.litellm, directory, runs=options.runs) if options.litellm else None
+    load = "wrk" if shutil.which("wrk") else "bench/_load.py"
     detail = {
         key: round(value, 3) if isinstance(value, float) else value for key, value in (bursts | added | steady).items()
     }
@@ -313,15 +340,19 @@ def main() -> None:
         figure=bursts["calls_per_s"],
         unit="calls/s",
         ratios={"bare_relay": bursts["ratio"]},
-        detail={**where, "load": load, **detail},
+        detail={**where, "load": load, **detail, "litellm": other},
         words=[
             f"{where['cpu']}; {where['filesystem']}, fdatasync p99 {where['fdatasync_p99_ms']} ms; load by {load}",
             f"burst {bursts['calls_per_s']:,.0f} calls/s, {bursts['ratio']:.2f} of a bare relay",
             f"worker {bursts['cpu_us']:.0f} us a call; peak lag {bursts['peak_lag_s']:.1f} s",
-            f"added p99 {added['added_p99_ms']:.2f} ms (direct {added['direct_p99_ms']:.2f})",
+            f"added p99 {added['added_p99_ms']:.2f} ms",
+            f"beside it p99: direct {added['direct_p99_ms']:.2f} ms, bare relay {added['relay_p99_ms']:.2f} ms",
             f"added time to first token {added['added_ttft_ms']:.2f} ms",
             f"sustained {steady['sustained']:,.0f} calls/s, p99 to the head {steady['seal_p99_s']:.1f} s",
             f"sealer {steady['sealer_rss_mib']} MiB at the beginning and the end",
+            "LiteLLM not measured: --litellm names its program"
+            if other is None
+            else f"LiteLLM {other['calls_per_s']} calls/s, added p99 {other['added_p99_ms']:.1f} ms at {RIVAL_RATE}/s",
         ],
     )
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from affidavit.seal.hand import HelpingHand
-from bench.measuring import arguments, fresh_directory, machine, median, report
+from bench._measuring import arguments, fresh_directory, machine, median, report
 from tests.support.installation import Installation, chat_request, chat_response, write_call
 
 EVENTS = 40_000

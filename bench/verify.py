@@ -84,7 +84,7 @@ class Program:
 def main() -> None:
     """Measure and report."""
     sys.path.insert(0, str(ROOT))
-    from bench.measuring import arguments, fresh_directory, machine, report
+    from bench._measuring import arguments, fresh_directory, machine, report
 
     parser = arguments(__doc__ or "")
     parser.add_argument("--leaves", type=int, default=LEAVES, help="leaves of the ledger, 100,000 or more for a figure")

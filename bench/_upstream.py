@@ -1,6 +1,6 @@
 """The upstream of `bench gateway`: answers at once, with 1 KB of JSON, or with an event stream if asked for one.
 
-Run as ``upstream.py``; prints its port.
+Run as ``_upstream.py``; prints its port.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A bare relay, the rival of `bench gateway`: HTTP/1.1 in, HTTP/1.1 out, pooled connections, and not one byte on disk.
 
-Run as ``relay.py PORT UPSTREAM_PORT``. It believes everything it is told, which is all that it saves besides the
+Run as ``_relay.py PORT UPSTREAM_PORT``. It believes everything it is told, which is all that it saves besides the
 recording.
 """
 
