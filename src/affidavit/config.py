@@ -214,7 +214,6 @@ class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     models: Annotated[
         RegisteredNames, Meta(description="Names of models, in addition to those of the price table.")
     ] = ()
-    prompts: Annotated[RegisteredNames, Meta(description="Versions of prompts.")] = ()
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
