@@ -6,7 +6,7 @@ What the file shows without the KMS key is a count of keys: scopes (a subject, a
 
 File ``ring/keys`` (docs/formats.md, section 12)::
 
-    "afring1\n" ‖ u32 KEK epoch ‖ KEK wrapped by the KMS (40) ‖ rows
+    "afring1\n" ‖ u32 KEK epoch ‖ u64 its beginning (s) ‖ KEK wrapped by the KMS (40) ‖ rows
     row = key id (8) ‖ u8 kind ‖ scope digest (16) ‖ u64 created (s) ‖ key wrapped by the KEK (40) ‖ u32 CRC-32
 
 Owner: the sealer. One writer; the lock of the key directory guards it.
@@ -31,10 +31,12 @@ from affidavit.crypt.block import KEY_BYTES, KEY_ID_BYTES, unwrap_key, wrap_key
 from affidavit.errors import CorruptionError, KeyMissingError
 
 _MAGIC = b"afring1\n"
-_HEAD = struct.Struct(">8sI40s")
+_HEAD = struct.Struct(">8sIQ40s")
 _ROW = struct.Struct(">8sB16sQ40s")
 _ROW_BYTES = _ROW.size + 4
 SCOPE_BYTES = 16
+KEK_SECONDS = 7 * 86_400
+"""A KEK serves for a week: then all keys are wrapped by a new one, and old copies of the file are dead."""
 SCOPES_REMEMBERED = 10_000
 """Digests of the names that come again and again; the names are in the sealer's memory anyway."""
 
@@ -130,6 +132,7 @@ class Keyring:
         self._random: Final = random
         self._clock_s: Final = clock_s
         self._epoch = 1
+        self._epoch_began_s = clock_s()
         self._kek = b""
         self._keys: dict[bytes, RingKey] = {}
         self._by_scope: dict[tuple[int, bytes], RingKey] = {}
@@ -208,24 +211,28 @@ class Keyring:
         del self._by_scope[key.kind, key.scope]
         self.rewrite()
 
+    def is_due(self) -> bool:
+        """Whether the present KEK has served its time."""
+        return self._clock_s() - self._epoch_began_s >= KEK_SECONDS
+
     def rotate(self) -> int:
         """Wrap all keys under a new KEK; returns the new epoch.
 
         The old KEK is gone, and with it every old copy of the file is dead.
         """
-        before = self._kek, self._epoch
-        self._kek, self._epoch = self._random(KEY_BYTES), self._epoch + 1
+        before = self._kek, self._epoch, self._epoch_began_s
+        self._kek, self._epoch, self._epoch_began_s = self._random(KEY_BYTES), self._epoch + 1, self._clock_s()
         try:
             self.rewrite()
         except BaseException:
             # The old file stands: a key saved from now on must be wrapped by the KEK that stands in it.
-            self._kek, self._epoch = before
+            self._kek, self._epoch, self._epoch_began_s = before
             raise
         return self._epoch
 
     def rewrite(self) -> None:
         """Write the whole file, atomically and durably."""
-        head = _HEAD.pack(_MAGIC, self._epoch, self._kms.wrap(self._kek))
+        head = _HEAD.pack(_MAGIC, self._epoch, self._epoch_began_s, self._kms.wrap(self._kek))
         self._files.replace(self._path, head + b"".join(map(self._format_row, self._keys.values())))
         self._queued.clear()
 
@@ -248,7 +255,7 @@ class Keyring:
         if len(data) < _HEAD.size or not data.startswith(_MAGIC):
             message = f"{self._path} is not a keyring; restore the key directory from its backup"
             raise CorruptionError(message)
-        _, self._epoch, wrapped = _HEAD.unpack_from(data)
+        _, self._epoch, self._epoch_began_s, wrapped = _HEAD.unpack_from(data)
         self._kek = self._kms.unwrap(wrapped)
         whole = _HEAD.size + (len(data) - _HEAD.size) // _ROW_BYTES * _ROW_BYTES
         rows = [data[offset : offset + _ROW_BYTES] for offset in range(_HEAD.size, whole, _ROW_BYTES)]

@@ -79,7 +79,14 @@ def run(
     doors.start()
     ready()
     _seal_until_told(
-        sealer=sealer, desk=desk, keys=keys, places=places, questions=questions, lifeline=lifeline, lose=lose
+        sealer=sealer,
+        desk=desk,
+        ring=ring,
+        keys=keys,
+        places=places,
+        questions=questions,
+        lifeline=lifeline,
+        lose=lose,
     )
     if lifeline.ending() == "stop":
         sealer.stop()
@@ -139,6 +146,7 @@ def _seal_until_told(
     *,
     sealer: Sealer,
     desk: Desk,
+    ring: Keyring,
     keys: SealingKeys,
     places: Places,
     questions: queue.Queue[Question],
@@ -158,7 +166,7 @@ def _seal_until_told(
         age = time.monotonic() - epoch_began
         if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):
             sealer.close_epoch()
-            _rotate_keys(keys, places)
+            _rotate_keys(ring, keys, places)
             epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
         if not sealer.is_behind:
             _wait_for_question(desk, questions, lose, until=began + CUT_INTERVAL_S)
@@ -209,8 +217,10 @@ def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
             disk.replace(path, text)
 
 
-def _rotate_keys(keys: SealingKeys, places: Places) -> None:
-    """Once a day a new sealing key; private halves that nothing needs are destroyed."""
+def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:
+    """Once a week a new KEK, once a day a new sealing key; private halves that nothing needs are destroyed."""
+    if ring.is_due():
+        ring.rotate()
     if keys.is_due():
         keys.rotate()
     named, newest = set(), set()

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affidavit.crypt.keyring import FileKms, Keyring, Kind, RingKey
+from affidavit.crypt.keyring import KEK_SECONDS, FileKms, Keyring, Kind, RingKey
 from affidavit.errors import CorruptionError, KeyMissingError
 from affidavit.ledger.directory import Disk
 from tests.support.story import QuickDisk
 
 ROW_BYTES = 8 + 1 + 16 + 8 + 40 + 4
-HEAD_BYTES = 8 + 4 + 40
+HEAD_BYTES = 8 + 4 + 8 + 40
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(
@@ -124,8 +124,8 @@ def test_a_damaged_row_in_the_middle_is_never_passed_over(path: Path) -> None:
         changed = bytearray(whole)
         changed[place] ^= 1
         path.write_bytes(changed)
-        if 8 <= place < 12:
-            continue  # the number of the epoch is for people; what it says is not checked
+        if 8 <= place < 20:
+            continue  # number and beginning of the epoch are not checked: a wrong one rotates sooner or later
         with pytest.raises(CorruptionError):
             open_ring(path, random=drawing())
         assert path.read_bytes() == changed
@@ -150,8 +150,26 @@ def test_old_copies_of_the_file_die_with_their_epoch(path: Path) -> None:
     assert ring.rotate() == 2
     after = path.read_bytes()
     assert before[HEAD_BYTES : HEAD_BYTES + 33] == after[HEAD_BYTES : HEAD_BYTES + 33]
-    assert before[12:52] != after[12:52]
+    assert before[20:60] != after[20:60]
     assert open_ring(path, random=drawing()).fingerprint() == ring.fingerprint()
+
+
+def test_a_kek_serves_for_a_week_also_across_starts(path: Path) -> None:
+    now = 1_700_000_000
+    random = drawing()
+
+    def start() -> Keyring:
+        return Keyring(path=path, kms=FileKms(b"m" * 32), files=QuickDisk(), random=random, clock_s=lambda: now)
+
+    start().rotate()
+    now += KEK_SECONDS - 1
+    assert not start().is_due()
+    now += 1
+    ring = start()
+    assert ring.is_due()
+    ring.rotate()
+    assert not ring.is_due()
+    assert not start().is_due()
 
 
 def test_a_rotation_that_fails_leaves_a_ring_that_can_be_written_to(path: Path) -> None:

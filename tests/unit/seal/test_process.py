@@ -14,6 +14,7 @@ import pytest
 
 from affidavit.config import load_config
 from affidavit.crypt import sealing
+from affidavit.crypt.keyring import KEK_SECONDS, FileKms, Keyring
 from affidavit.errors import AccessRefusedError, FormatError, SealingError, ServiceError, SignerRefusedError
 from affidavit.ledger import signing
 from affidavit.ledger.boot import open_shard, read_sealing_key
@@ -241,8 +242,20 @@ def test_a_header_that_a_power_cut_took_disturbs_no_rotation(house: House) -> No
         directory = DataLayout(house.places.data).wal / name
         directory.mkdir(parents=True)
         (directory / "00000001").write_bytes(content)
-    process._rotate_keys(keys, house.places)
+    now_s = 0
+    ring = Keyring(
+        path=house.places.keys / "ring-keys",
+        kms=FileKms(b"m" * 32),
+        files=Disk(),
+        random=os.urandom,
+        clock_s=lambda: now_s,
+    )
+    process._rotate_keys(ring, keys, house.places)
     assert keys.private(keys.current_id)
+    assert ring.epoch == 1
+    now_s = KEK_SECONDS
+    process._rotate_keys(ring, keys, house.places)
+    assert ring.epoch == 2
 
 
 def test_a_defect_at_a_question_is_told_and_ends_the_sealer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
