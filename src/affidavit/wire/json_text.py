@@ -55,7 +55,7 @@ def sound(body: bytes) -> bytes:
             body.decode()
         except UnicodeDecodeError:
             body = body.decode(errors="surrogateescape").encode(errors="replace")
-    if _SURROGATE.search(body):
+    if b"\\" in body and _SURROGATE.search(body):
         text = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
         return body if text == body else text
     return body
