@@ -111,8 +111,7 @@ def member_names(*names: str) -> tuple[bytes, ...]:
 
 def object_of(names: tuple[bytes, ...], *values: bytes) -> bytes:
     """Canonical JSON object of those members whose canonical JSON is not null."""
-    present = [name + value for name, value in zip(names, values, strict=True) if value != NULL]
-    return b"{" + b",".join(present) + b"}"
+    return b"{%s}" % b",".join([name + value for name, value in zip(names, values, strict=True) if value != NULL])
 
 
 def span(data: bytes | None) -> bytes:

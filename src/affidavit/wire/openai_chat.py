@@ -348,10 +348,10 @@ class _Fold(msgspec.Struct, gc=False):
                 finish.append(answer.finish)
             tool_call_count += answer.call_count()
             is_foreign |= answer.is_foreign()
-        # Only values that were taken over whole need the long way to canonical form.
-        encoded = canonical(output, nesting_max=_OUTPUT_NESTING_MAX) if is_foreign else canonical_own(output)
         usage = usage_of(self.usage, problems=problems)
         error = None if self.error is None else error_of(self.error, problems=problems)
+        # Only values that were taken over whole need the long way to canonical form.
+        encoded = canonical(output, nesting_max=_OUTPUT_NESTING_MAX) if is_foreign else canonical_own(output)
         return ResponseMeaning(
             dialect="openai.chat",
             provider_id=self.id,
