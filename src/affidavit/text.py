@@ -14,7 +14,12 @@ _VARIANT = 0x8000_0000_0000_0000
 
 def b64u(data: bytes) -> str:
     """Base64url (RFC 4648, section 5) without padding."""
-    return b2a_base64(data, newline=False).translate(_URLSAFE).rstrip(b"=").decode("ascii")
+    return b64u_ascii(data).decode("ascii")
+
+
+def b64u_ascii(data: bytes) -> bytes:
+    """The same as ASCII."""
+    return b2a_base64(data, newline=False).translate(_URLSAFE).rstrip(b"=")
 
 
 def parse_b64u(text: str) -> bytes:

@@ -53,6 +53,7 @@ def registered(name: str | None, known: frozenset[str]) -> str | None:
 
 def registered_model(name: str | None, known: frozenset[str]) -> str | None:
     """The same for a model, which counts as registered with the date of a release behind its name, too."""
-    if name is not None and (dated := _DATED.fullmatch(name)) is not None and dated[1] in known:
+    if name is None or name in known:
         return name
-    return registered(name, known)
+    dated = _DATED.fullmatch(name)
+    return name if dated is not None and dated[1] in known else UNREGISTERED

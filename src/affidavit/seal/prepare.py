@@ -26,6 +26,8 @@ from affidavit.seal.slots import (
     HeaderValues,
     canonical,
     header_values_json,
+    member_names,
+    object_of,
     pack_header,
     span,
 )
@@ -40,7 +42,7 @@ UNREADABLE: Final = "unreadable"
 """Type of a whole record whose meta no version of ours wrote: kept as it stands."""
 
 
-class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+class CallContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What an answer needs to know of its request."""
 
     call: str
@@ -59,7 +61,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     """Write-ahead file in which the request begins; it stays until the outcome is sealed."""
 
 
-class PreparedBody(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """The body of a prepared record, before its bytes are laid out against earlier ones."""
 
     seed: bytes
@@ -74,7 +76,7 @@ class PreparedBody(msgspec.Struct, frozen=True, kw_only=True):
     scope_app: str = ""
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A record that was read and committed to; nothing in it depends on a key, or on its place in a log."""
 
     id: str
@@ -87,11 +89,42 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     body: PreparedBody | None = None
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, gc=False):
     status: Annotated[int, Meta(ge=0, le=HTTP_STATUS_MAX)] | None = None
 
 
+class _IdentityOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The slot `identity` of a request."""
+
+    app: str | None = None
+    key: str | None = None
+    session: str | None = None
+    source: str
+    team: str | None = None
+    user: str | None = None
+
+
+class _ModelOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The slot `model` of a response."""
+
+    fingerprint: str | None = None
+    id: str | None = None
+    region: str | None = None
+    served: str | None = None
+    service_tier: str | None = None
+
+
 _status = msgspec.json.Decoder(_Status)
+_NOT_JSON: Final = frozenset(
+    (
+        *("encoding_broken", "encoding_truncated", "encoding_unsupported"),
+        *("json_invalid", "text_repaired", "duplicate_member", "empty"),
+    )
+)
+"""Problems of a wire that is not JSON as it stands, or that readers would not agree about."""
+_REQUEST_META: Final = member_names("content", "context", "http", "identity", "model")
+_RESPONSE_META: Final = member_names("content", "error", "finish", "http", "model")
+_ACCESS_META: Final = member_names("context", "identity")
 _NO_SLOTS: Final = (NULL,) * len(BODY_SLOTS.names)
 
 
@@ -149,7 +182,7 @@ class Preparing:
         scope_app = identity.app or ""
         body = self._body(
             slots,
-            meta=_object(content=_content(meta), context=context, http=http, identity=identity_json, model=model_json),
+            meta=object_of(_REQUEST_META, _content(meta), context, http, identity_json, model_json),
             wire=record.data,
             json_wire=_is_json(meaning),
             shared=meaning.shared_candidates,
@@ -208,7 +241,7 @@ class Preparing:
         )
         body = self._body(
             slots,
-            meta=_object(content=_content(meta), error=error_json, finish=finish_json, http=http, model=model_json),
+            meta=object_of(_RESPONSE_META, _content(meta), error_json, finish_json, http, model_json),
             wire=record.data,
             json_wire=_is_json(meaning),
             subject=context.subject,
@@ -248,7 +281,7 @@ class Preparing:
             actor=("human", "peer"),
         )
         slots = (span(b""), NULL, identity, access, *_NO_SLOTS[4:])
-        body = self._body(slots, meta=_object(context=access, identity=identity), wire=b"", subject=meta.identity.user)
+        body = self._body(slots, meta=object_of(_ACCESS_META, access, identity), wire=b"", subject=meta.identity.user)
         return self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
 
     def source(self, record_id: str, *, kind: str, time_us: int) -> Prepared:
@@ -370,15 +403,16 @@ def _user(meta: RequestIn, meaning: RequestMeaning) -> tuple[str | None, str]:
 
 def _identity_json(meta: RequestIn, *, user: str | None, source: str) -> bytes:
     identity = meta.identity
-    named = {
-        "app": identity.app,
-        "key": identity.key,
-        "session": identity.session,
-        "source": source,
-        "team": identity.team,
-        "user": user,
-    }
-    return canonical({name: value for name, value in named.items() if value is not None})
+    return canonical(
+        _IdentityOut(
+            app=identity.app,
+            key=identity.key,
+            session=identity.session,
+            source=source,
+            team=identity.team,
+            user=user,
+        )
+    )
 
 
 def _outcome(meta: ResponseIn, meaning: ResponseMeaning, *, status: int | None, closed_us: int | None) -> OutcomeClass:
@@ -405,9 +439,7 @@ def _times(meta: ResponseIn, context: CallContext, time_us: int) -> tuple[int | 
 def _is_json(meaning: RequestMeaning | ResponseMeaning) -> bool:
     if meaning.normalisation == "unparsed" or (isinstance(meaning, ResponseMeaning) and meaning.stream):
         return False
-    return not any(
-        problem.startswith(("encoding", "json", "text_repaired", "duplicate", "empty")) for problem in meaning.problems
-    )
+    return _NOT_JSON.isdisjoint(meaning.problems)
 
 
 def _content(meta: RequestIn | ResponseIn) -> bytes:
@@ -416,15 +448,16 @@ def _content(meta: RequestIn | ResponseIn) -> bytes:
 
 
 def _model_json(meaning: ResponseMeaning) -> bytes:
-    parts = {
-        "fingerprint": meaning.fingerprint,
-        "id": meaning.provider_id,
-        "region": meaning.region,
-        "served": meaning.model_served,
-        "service_tier": meaning.service_tier,
-    }
-    present = {name: value for name, value in parts.items() if value is not None}
-    return canonical(present) if present else NULL
+    model = canonical(
+        _ModelOut(
+            fingerprint=meaning.fingerprint,
+            id=meaning.provider_id,
+            region=meaning.region,
+            served=meaning.model_served,
+            service_tier=meaning.service_tier,
+        )
+    )
+    return NULL if model == b"{}" else model
 
 
 def _finish_json(meaning: ResponseMeaning) -> bytes:
@@ -443,9 +476,3 @@ def _error_json(meta: ResponseIn, meaning: ResponseMeaning) -> bytes:
     if meaning.error is not None:
         error["provider"] = meaning.error
     return canonical(error) if error else NULL
-
-
-def _object(**members: bytes) -> bytes:
-    """JSON object of the members that are not null; they are given in the order of their names."""
-    present = [b'"%s":%s' % (name.encode(), value) for name, value in members.items() if value != NULL]
-    return b"{" + b",".join(present) + b"}"

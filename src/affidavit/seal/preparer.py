@@ -30,7 +30,7 @@ from affidavit.text import uuid7
 _ID_RANDOM_BYTES: Final = 10
 
 
-class Job(msgspec.Struct, frozen=True, array_like=True):
+class Job(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record to prepare."""
 
     record: WalRecord
@@ -40,7 +40,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     """Its last frame never came, and its writer is gone."""
 
 
-class Result(msgspec.Struct, frozen=True, array_like=True):
+class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What became of a job."""
 
     prepared: Prepared | None = None

@@ -6,6 +6,7 @@ encoded. Whatever it accepts can be sealed: ids are ids, and numbers are those t
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -21,7 +22,6 @@ from affidavit.event import (
     SOURCE_START,
     SOURCE_STOP,
     CallError,
-    CallTimes,
     Identity,
     OutcomeClass,
     View,
@@ -31,15 +31,15 @@ from affidavit.ledger.leaf import NUMBER_MAX
 
 ATTEMPTS_MAX: Final = 1_000_000
 """No call of ours is tried more often; a larger number is no number of attempts."""
-RecordId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+_is_id: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 Moment = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 Index = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
-class RequestIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_REQUEST):
+class RequestIn(msgspec.Struct, kw_only=True, gc=False, tag_field="type", tag=LLM_REQUEST):
     """`event.RequestMeta` as the sealer reads it: members that the body takes over stay as they were encoded."""
 
-    id: RecordId
+    id: str
     time_us: Moment
     provider: str
     path: str
@@ -50,17 +50,27 @@ class RequestIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_REQUEST)
     context: msgspec.Raw
 
 
-class ResponseIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_RESPONSE):
+class TimesIn(msgspec.Struct, kw_only=True, gc=False):
+    """`event.CallTimes`: the moments of a call."""
+
+    received: Moment
+    durable: Moment | None = None
+    forwarded: Moment | None = None
+    first_byte: Moment | None = None
+    last_byte: Moment | None = None
+
+
+class ResponseIn(msgspec.Struct, kw_only=True, gc=False, tag_field="type", tag=LLM_RESPONSE):
     """`event.ResponseStart` and `event.ResponseEnd` in one; the end is missing where the capture process died."""
 
-    id: RecordId
-    call: RecordId
+    id: str
+    call: str
     http: msgspec.Raw = msgspec.Raw(NULL)
     content_type: str = ""
     content_encoding: str = ""
     time_us: Index = 0
     outcome: OutcomeClass = "incomplete"
-    times: CallTimes | None = None
+    times: TimesIn | None = None
     attempts: Annotated[int, Meta(ge=0, le=ATTEMPTS_MAX)] = 1
     error: CallError | None = None
 
@@ -68,7 +78,7 @@ class ResponseIn(msgspec.Struct, kw_only=True, tag_field="type", tag=LLM_RESPONS
 class AccessIn(msgspec.Struct, kw_only=True):
     """Members that both kinds of access have."""
 
-    id: RecordId
+    id: str
     time_us: Moment
     log: str
     leaves: tuple[tuple[Index, Index], ...]
@@ -89,14 +99,14 @@ class AccessSearchIn(AccessIn, tag_field="type", tag=ACCESS_SEARCH):
 class SourceStartIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_START):
     """`event.SourceMeta` of a start."""
 
-    id: RecordId
+    id: str
     time_us: Moment
 
 
 class SourceStopIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_STOP):
     """`event.SourceMeta` of a stop."""
 
-    id: RecordId
+    id: str
     time_us: Moment
 
 
@@ -116,11 +126,10 @@ def read_meta(record: WalRecord) -> MetaIn:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = "a write-ahead record has no readable meta"
         raise FormatError(message) from error
-    if isinstance(meta, ResponseIn) and meta.times is not None:
-        moments = msgspec.structs.astuple(meta.times)
-        if not all(moment is None or 0 < moment <= NUMBER_MAX for moment in moments):
-            message = "a write-ahead record has a time that is none"
-            raise FormatError(message)
+    # Checked here and not by the decoder, which takes twice as long for it.
+    if not _is_id(meta.id) or (isinstance(meta, ResponseIn) and not _is_id(meta.call)):
+        message = "a write-ahead record has an id that is none"
+        raise FormatError(message)
     return meta
 
 

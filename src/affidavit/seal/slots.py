@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.crypt.commitment import NULL, SlotList
-from affidavit.text import b64u
+from affidavit.text import b64u_ascii
 
 HEADER_VERSION: Final = b"\x01"
 BODY_VERSION: Final = b"\x01"
@@ -59,7 +59,7 @@ _json = msgspec.json.Encoder(order="sorted")
 _pack = msgspec.msgpack.Encoder()
 
 
-class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Values of the header slots, in the order of `HEADER_SLOTS`; encoded as a MessagePack array."""
 
     type: str
@@ -83,7 +83,7 @@ class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 def header_values_json(values: HeaderValues) -> list[bytes]:
     """Canonical JSON of each header slot."""
     encode = _json.encode
-    return [NULL if (value := getattr(values, name)) is None else encode(value) for name in HEADER_SLOTS.names]
+    return [NULL if value is None else encode(value) for value in msgspec.structs.astuple(values)]
 
 
 def pack_header(values: HeaderValues) -> bytes:
@@ -104,8 +104,18 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     return _json.encode(value)
 
 
+def member_names(*names: str) -> tuple[bytes, ...]:
+    """Names of members, in canonical order, as `object_of` takes them."""
+    return tuple(canonical(name) + b":" for name in names)
+
+
+def object_of(names: tuple[bytes, ...], *values: bytes) -> bytes:
+    """Canonical JSON object of those members whose canonical JSON is not null."""
+    return b"{%s}" % b",".join([name + value for name, value in zip(names, values, strict=True) if value != NULL])
+
+
 def span(data: bytes | None) -> bytes:
     """Slot value that stands for bytes: their number and their digest."""
     if data is None:
         return NULL
-    return b'{"bytes":%d,"sha256":"%s"}' % (len(data), b64u(sha256(data).digest()).encode("ascii"))
+    return b'{"bytes":%d,"sha256":"%s"}' % (len(data), b64u_ascii(sha256(data).digest()))

@@ -6,6 +6,7 @@ and whatever their case: ``text/event-stream; charset=utf-8`` is an event stream
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from affidavit.wire.values import Dialect
@@ -15,6 +16,8 @@ _OPENAI_RESPONSES: Final = re.compile(r"(?:\A|/v\d+[a-z0-9]*|/openai)/responses\
 # Anchored at the start, because OpenAI's threads have messages too: /v1/threads/<id>/messages.
 _ANTHROPIC_MESSAGES: Final = re.compile(r"\A(?:/v\d+[a-z0-9]*)?/messages\Z")
 
+_REMEMBERED_MAX: Final = 256
+"""Paths whose dialect is remembered: an application has a handful, each with one content type."""
 _NEVER_JSON: Final = ("multipart/", "audio/", "image/", "video/", "font/")
 
 
@@ -28,6 +31,7 @@ def is_event_stream(content_type: str | None) -> bool:
     return media_type(content_type) == "text/event-stream"
 
 
+@lru_cache(_REMEMBERED_MAX)
 def dialect_of(*, path: str, content_type: str | None) -> Dialect:
     """Name the dialect of a request.
 

@@ -37,8 +37,6 @@ def text_from(raw: bytes | None, *, problems: set[Problem], chars_max: int = lim
     if not raw.startswith(b'"'):
         problems.add("member_type")
         return None
-    if len(raw) <= chars_max and b"\\" not in raw:
-        return raw[1:-1].decode()  # Without escapes, a string is what stands between its quotes.
     return text_of(decode(raw), problems=problems, chars_max=chars_max)
 
 

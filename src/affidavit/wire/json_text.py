@@ -41,6 +41,7 @@ _END: Final = re.compile(rb"[ \t\r\n]*+[}\]]")
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0")
 _NUMBER_BEGINNINGS: Final = (b"-", b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9")
 _LITERALS: Final = frozenset((b"true", b"false", b"null"))
+_AROUND_NAME: Final = len(b'{"":')
 _BEYOND_PLANE_0: Final = "\U00010000"
 
 
@@ -55,7 +56,7 @@ def sound(body: bytes) -> bytes:
             body.decode()
         except UnicodeDecodeError:
             body = body.decode(errors="surrogateescape").encode(errors="replace")
-    if _SURROGATE.search(body):
+    if b"\\" in body and _SURROGATE.search(body):
         text = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
         return body if text == body else text
     return body
@@ -94,14 +95,15 @@ def places_of_members(text: bytes, *, start: int, end: int, values: Mapping[str,
     ``values`` is what :func:`members` gave for that object. ``None`` means that the object names a member twice.
     """
     places: dict[str, int] = {}
-    if end - start == sum(map(len, values)) + sum(map(len, values.values())) + 4 * len(values) + 1:
-        # No layout is shorter than this: no blanks, no escapes in names, no name twice. So the places can be reckoned.
-        position = start + 1
-        for name, value in values.items():
-            position += len(name) + 3
-            places[name] = position
-            position += len(value) + 1
+    # No layout is shorter than this: no blanks, no escapes in names, no name twice. If it fits, the places are right.
+    position = start
+    for name, value in values.items():
+        position += len(name) + _AROUND_NAME
+        places[name] = position
+        position += len(value)
+    if position + len(b"}") == end:
         return places
+    places.clear()
     position = start
     for name, value in values.items():
         found = _MEMBER.match(text, position)

@@ -118,6 +118,8 @@ def _failed(text: bytes, *, dialect: Dialect, problems: set[Problem]) -> Respons
 
 
 def _is_stream(text: bytes, *, content_type: str | None) -> bool:
+    if text.startswith(b"{"):
+        return False
     start = text[:1024].removeprefix(BYTE_ORDER_MARK).lstrip(_BLANKS)
     if start.startswith(_STREAM_BEGINNINGS):
         return True

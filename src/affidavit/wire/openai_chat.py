@@ -6,7 +6,6 @@ package 3.54 (``types/chat``); ``reasoning_content`` and ``reasoning`` are what 
 message that is not known here leaves ``member_unknown``, so that *full* means full.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -134,16 +133,13 @@ _REPLY: Final = msgspec.json.Decoder(_Reply, float_hook=str)
 _CHOICE: Final = msgspec.json.Decoder(_Choice, float_hook=str)
 
 
-class _Call:
+class _Call(msgspec.Struct, gc=False):
     """A tool call, gathered from its fragments."""
 
-    __slots__ = ("arguments", "id", "kind", "name")
-
-    def __init__(self) -> None:
-        self.kind = "function"
-        self.id: str | None = None
-        self.name: str | None = None
-        self.arguments: list[str] = []
+    kind: str = "function"
+    id: str | None = None
+    name: str | None = None
+    arguments: list[str] = []
 
     def add(self, item: dict[str, Json], *, problems: set[Problem]) -> None:
         """Take a fragment: ``{"id", "type", "function": {"name", "arguments"}}`` or ``"custom": {"name", "input"}``."""
@@ -173,26 +169,20 @@ class _Call:
         return {name: value for name, value in named.items() if value is not None}
 
 
-class _Answer:
+class _Answer(msgspec.Struct, gc=False):
     """One choice, gathered from a message or from deltas."""
 
-    __slots__ = (
-        *("annotations", "audio", "calls", "finish", "function", "parts", "reasoning", "refusal", "role", "text"),
-        "transcript",
-    )
-
-    def __init__(self) -> None:
-        self.role: str | None = None
-        self.text: list[str] = []
-        self.refusal: list[str] = []
-        self.reasoning: list[str] = []
-        self.parts: list[Json] = []
-        self.calls: dict[int, _Call] = {}
-        self.function: _Call | None = None
-        self.annotations: list[Json] = []
-        self.audio: dict[str, Json] = {}
-        self.transcript: list[str] = []
-        self.finish: str | None = None
+    role: str | None = None
+    text: list[str] = []
+    refusal: list[str] = []
+    reasoning: list[str] = []
+    parts: list[Json] = []
+    calls: dict[int, _Call] = {}
+    function: _Call | None = None
+    annotations: list[Json] = []
+    audio: dict[str, Json] = {}
+    transcript: list[str] = []
+    finish: str | None = None
 
     def add(self, message: _Message, *, problems: set[Problem]) -> None:
         """Take a whole message, or the next delta."""
@@ -291,33 +281,19 @@ class _Answer:
         return whole
 
 
-class _Fold:
+class _Fold(msgspec.Struct, gc=False):
     """A reply or a stream of chunks, folded into one answer."""
 
-    __slots__ = (
-        "answers",
-        "error",
-        "fingerprint",
-        "id",
-        "logprobs",
-        "model",
-        "moderation",
-        "problems",
-        "tier",
-        "usage",
-    )
-
-    def __init__(self, problems: set[Problem]) -> None:
-        self.problems = problems
-        self.id: str | None = None
-        self.model: str | None = None
-        self.fingerprint: str | None = None
-        self.tier: str | None = None
-        self.answers: dict[int, _Answer] = {}
-        self.usage = b""
-        self.moderation: Json = None
-        self.error: Json = None
-        self.logprobs: list[bytes] = []
+    problems: set[Problem]
+    id: str | None = None
+    model: str | None = None
+    fingerprint: str | None = None
+    tier: str | None = None
+    answers: dict[int, _Answer] = {}
+    usage: bytes = b""
+    moderation: Json = None
+    error: Json = None
+    logprobs: list[bytes] = []
 
     def add(self, reply: _Reply) -> None:
         """Take a whole reply, or the next chunk."""
@@ -359,22 +335,32 @@ class _Fold:
     def meaning(self, *, stream: bool, terminal_seen: bool) -> ResponseMeaning:
         """The answer as far as it came."""
         problems = self.problems
-        answers = sorted(self.answers.items())
-        output = [answer.value(index) for index, answer in answers]
-        reasoning = [
-            {"index": index, "text": "".join(answer.reasoning)} for index, answer in answers if answer.reasoning
-        ]
+        output: list[Json] = []
+        reasoning: list[Json] = []
+        finish: list[str] = []
+        tool_call_count = 0
+        is_foreign = False
+        for index, answer in sorted(self.answers.items()):
+            output.append(answer.value(index))
+            if answer.reasoning:
+                reasoning.append({"index": index, "text": "".join(answer.reasoning)})
+            if answer.finish:
+                finish.append(answer.finish)
+            tool_call_count += answer.call_count()
+            is_foreign |= answer.is_foreign()
         usage = usage_of(self.usage, problems=problems)
         error = None if self.error is None else error_of(self.error, problems=problems)
+        # Only values that were taken over whole need the long way to canonical form.
+        encoded = canonical(output, nesting_max=_OUTPUT_NESTING_MAX) if is_foreign else canonical_own(output)
         return ResponseMeaning(
             dialect="openai.chat",
             provider_id=self.id,
             model_served=self.model,
             fingerprint=self.fingerprint,
             service_tier=self.tier,
-            output=_encoded(output, answers=self.answers.values()) if output else None,
+            output=encoded if output else None,
             reasoning=canonical_own(reasoning) if reasoning else None,
-            finish=tuple(answer.finish for _, answer in answers if answer.finish),
+            finish=tuple(finish),
             moderation=canonical_of(self.moderation, problems=problems),
             usage=usage,
             logprobs_state="provided" if self.logprobs else "not_provided",
@@ -382,7 +368,7 @@ class _Fold:
             error=error,
             stream=stream,
             terminal_seen=terminal_seen,
-            tool_call_count=sum(answer.call_count() for _, answer in answers),
+            tool_call_count=tool_call_count,
             normalisation="partial" if problems else "full",
             problems=tuple(sorted(problems)),
         )
@@ -458,14 +444,6 @@ def _choice(text: bytes, *, problems: set[Problem]) -> _Choice | None:
         elif inner is not None:
             problems.add("choice_malformed")
     return choice
-
-
-def _encoded(output: list[Json], *, answers: Iterable[_Answer]) -> bytes:
-    """Encode ``output``; only values that were taken over whole need the long way to canonical form."""
-    for answer in answers:
-        if answer.is_foreign():
-            return canonical(output, nesting_max=_OUTPUT_NESTING_MAX)
-    return canonical_own(output)
 
 
 def _value_or_text(data: bytes) -> Json:

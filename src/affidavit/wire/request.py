@@ -62,8 +62,7 @@ def read_messages(
         turns = _TURNS.decode(raw)
     except UNREADABLE:
         turns = _each_turn(raw, problems=problems)
-    texts = []
-    chosen: list[int] = []
+    chosen: dict[int, bytes] = {}  # The content of the instructions, by the number of their message.
     for number, turn in enumerate(turns):
         role = turn.role
         if not isinstance(role, str):
@@ -72,14 +71,11 @@ def read_messages(
             if len(chosen) >= limits.SHARED_CANDIDATES_MAX:
                 problems.add("too_many_items")
                 continue
-            texts.append(bytes(turn.content))
-            chosen.append(number)
-    spans = (
-        []
-        if start is None or not chosen
-        else _spans(body, raw=raw, start=start, chosen=dict(zip(chosen, texts, strict=True)), problems=problems)
-    )
-    return Instructions(len(turns), texts, spans)
+            chosen[number] = bytes(turn.content)
+    spans: list[Span] = []
+    if chosen and start is not None:
+        spans = _spans(body, raw=raw, start=start, chosen=chosen, problems=problems)
+    return Instructions(len(turns), list(chosen.values()), spans)
 
 
 def _each_turn(raw: bytes, *, problems: set[Problem]) -> list[_Turn]:
@@ -97,9 +93,8 @@ def _each_turn(raw: bytes, *, problems: set[Problem]) -> list[_Turn]:
 def _spans(body: bytes, *, raw: bytes, start: int, chosen: dict[int, bytes], problems: set[Problem]) -> list[Span]:
     """Find the content of the chosen messages in the body; ``chosen`` gives it by the number of its message."""
     last = max(chosen)
-    lengths = [len(item) for item in elements(raw)[:last]] if last else []
-    places = places_of_elements(body, start=start, lengths=[*lengths, 0])
-    items: list[msgspec.Raw] = []
+    items = elements(raw) if last else []  # An instruction is nearly always the first message and needs no list.
+    places = places_of_elements(body, start=start, lengths=[*map(len, items[:last]), 0])
     spans = []
     for number, content in chosen.items():
         at = places[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from typing import Any
@@ -23,7 +24,7 @@ from affidavit.ledger.cut import WalRecord
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
 from affidavit.seal.preparer import Job, Preparer, Result
 from affidavit.seal.prices import priced_models
-from affidavit.seal.slots import HeaderValues, unpack_header
+from affidavit.seal.slots import HeaderValues, member_names, object_of, unpack_header
 from tests.support.installation import chat_request, chat_response, new_id, request_meta, response_end, response_start
 
 NAMES = Names(
@@ -283,6 +284,39 @@ def test_starts_and_stops(kind: Any) -> None:
 
 def test_an_unfinished_record_that_says_nothing_leaves_nothing() -> None:
     assert make_preparer().prepare([Job(record(data=b"x"), unfinished=True)]) == [Result()]
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "is_json"),
+    [
+        (RESPONSE, "", True),
+        (b" " + RESPONSE + b"\n", "", True),
+        (RESPONSE.replace(b'"stop"', b"7"), "", True),
+        (b"", "", False),
+        (RESPONSE[:-1], "", False),
+        (STREAM + DONE, "", False),
+        (gzip.compress(RESPONSE)[:-9], "gzip", False),
+        (RESPONSE, "br", False),
+        (RESPONSE.replace(b"an answer", b"\xff"), "", False),
+    ],
+)
+def test_strings_are_cited_only_in_a_wire_that_is_json(body: bytes, coding: str, is_json: bool) -> None:  # noqa: FBT001
+    preparer, call = make_preparer(), new_id()
+    start = msgspec.structs.replace(response_start(call, body), content_encoding=coding)
+    answer = record(encode_whole_response(start, response_end()), data=body, number=2)
+    jobs = [Job(record(encode_meta(request_meta(call, body=REQUEST)), data=REQUEST)), Job(answer)]
+    _, result = preparer.prepare(jobs)
+    assert result.prepared is not None
+    assert result.prepared.body is not None
+    assert result.prepared.body.json_wire is is_json
+
+
+def test_an_object_has_the_members_that_are_not_null() -> None:
+    names = member_names("a", "b", "é")
+    assert object_of(names, b"1", b"null", b'"null"') == '{"a":1,"é":"null"}'.encode()
+    assert object_of(names, b"null", b"null", b"null") == b"{}"
+    with pytest.raises(ValueError, match="zip"):
+        object_of(names, b"1")
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
