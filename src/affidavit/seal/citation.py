@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,7 +40,6 @@ CITE_SECONDS_MAX: Final = 30 * 86_400
 """
 WIRE_BYTES_MAX: Final = 1 << 30
 """Bytes of one record: capture takes far less, so a layout that makes more is damage, and is not followed."""
-_DIGEST_BYTES: Final = 16
 _BLOCK_BYTES: Final = 4096
 
 
@@ -53,7 +52,7 @@ class Layout(NamedTuple):
     """When the oldest of the cited bytes were first stored; not part of the format."""
 
 
-class Citation(msgspec.Struct, frozen=True):
+class Citation(msgspec.Struct, frozen=True, gc=False):
     """A piece of a layout: bytes of an earlier leaf."""
 
     leaf: int
@@ -63,7 +62,7 @@ class Citation(msgspec.Struct, frozen=True):
     """When the bytes were first stored, where that is known; not part of the format."""
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True, gc=False):
     """Where a string is owned."""
 
     leaf: int
@@ -71,7 +70,7 @@ class _Known(NamedTuple):
     stored_s: int
 
 
-class _Conversation(NamedTuple):
+class _Conversation(msgspec.Struct, frozen=True, gc=False):
     """The last request of a conversation, as later ones may cite it."""
 
     wire: bytes
@@ -105,15 +104,18 @@ class Citations:
 
     def digest(self, scope: bytes, value: bytes) -> bytes:
         """Keyed digest under which a string of a scope is remembered."""
-        return blake2b(value, key=self._key, salt=scope[:16], digest_size=_DIGEST_BYTES).digest()
+        # Key and scope have fixed lengths, and digests never leave the process: no more than a prefix is needed.
+        return sha256(self._key + scope + value).digest()
 
     def beginning(self, scope: bytes, wire: bytes, *, now_s: int) -> Beginning:
         """The longest beginning that `wire` shares with a remembered request, cut where no string is open."""
         best: _Conversation | None = None
         longest = PREFIX_BYTES_MIN - 1
+        head = wire[:PREFIX_BYTES_MIN]
         for conversation in self._conversations.get(scope, ()):
             if (
-                now_s - conversation.stored_s < CITE_SECONDS_MAX
+                conversation.wire.startswith(head)
+                and now_s - conversation.stored_s < CITE_SECONDS_MAX
                 and (length := _common(conversation.wire, wire)) > longest
             ):
                 best, longest = conversation, length
@@ -141,13 +143,36 @@ class Citations:
         app-wide record owns.
         `json` is `wire` itself where it parses as JSON, else ``None``: then nothing behind the beginning is cited.
         """
+        places = self._places(json, shared, start=beginning.length)
+        if wire and not beginning.length and not shared:
+            digests = [self.digest(scope, wire[offset : offset + length]) for offset, length in places]
+            if self._strings.keys().isdisjoint(digests):
+                # The common case, in few steps: everything is new, and each string is owned where it stands.
+                for digest, (offset, _) in zip(digests, places, strict=True):
+                    self._remember(digest, _Known(leaf, offset, now_s))
+                return Layout(leb128(len(wire) << 1), wire, now_s)
+        return self._lay_out_pieces(
+            wire, places, scope=scope, beginning=beginning, shared=shared, leaf=leaf, now_s=now_s
+        )
+
+    def _lay_out_pieces(
+        self,
+        wire: bytes,
+        places: Sequence[tuple[int, int]],
+        *,
+        scope: bytes,
+        beginning: Beginning,
+        shared: dict[int, Citation],
+        leaf: int,
+        now_s: int,
+    ) -> Layout:
         builder = _Builder(leaf)
         oldest_s = now_s if beginning.stored_s is None else beginning.stored_s
         for piece in beginning.pieces:
             builder.cite(piece)
         at = beginning.length
         new: list[tuple[bytes, int]] = []
-        for offset, length in self._places(json, shared, start=at):
+        for offset, length in places:
             if offset < at:
                 continue  # within a value that is cited whole
             citation = shared.get(offset)
@@ -169,7 +194,7 @@ class Citations:
         builder.own(wire[at:])
         for digest, offset in new:
             self._remember(digest, _Known(leaf, offset, now_s))
-        return builder.layout()._replace(oldest_s=oldest_s)
+        return builder.layout(oldest_s=oldest_s)
 
     def remember_request(
         self, scope: bytes, wire: bytes, layout: Layout, *, leaf: int, beginning: Beginning, now_s: int
@@ -177,7 +202,8 @@ class Citations:
         """A request that later ones may begin like."""
         if len(wire) < PREFIX_BYTES_MIN:
             return
-        pieces = tuple(_as_citations(layout, leaf))
+        is_new = len(layout.owned) == len(wire)
+        pieces = (Citation(leaf, 0, len(wire)),) if is_new else tuple(_as_citations(layout, leaf))
         stored_s = now_s if layout.oldest_s is None else layout.oldest_s
         kept = self._conversations.pop(scope, [])
         # A request that goes on from this one replaces it; the oldest makes room.
@@ -207,8 +233,9 @@ class Citations:
     def _places(self, json: bytes | None, shared: dict[int, Citation], *, start: int) -> Sequence[tuple[int, int]]:
         spans = []
         if json is not None:
-            tail = json[start:] if start else json
-            spans = [(offset + start, length) for offset, length in long_strings(tail, minimum=STRING_BYTES_MIN)]
+            spans = long_strings(json[start:], minimum=STRING_BYTES_MIN)
+            if start:
+                spans = [(offset + start, length) for offset, length in spans]
         if not shared:
             return spans
         values = [(offset, citation.length) for offset, citation in shared.items()]
@@ -250,10 +277,10 @@ class _Builder:
         self._end_own()
         self._cited = citation
 
-    def layout(self) -> Layout:
+    def layout(self, *, oldest_s: int) -> Layout:
         self._end_citation()
         self._end_own()
-        return Layout(b"".join(self._pieces), bytes(self.owned))
+        return Layout(b"".join(self._pieces), bytes(self.owned), oldest_s)
 
     def _end_own(self) -> None:
         length = len(self.owned) - self._own_from
