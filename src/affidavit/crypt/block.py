@@ -28,6 +28,11 @@ _LEAF_AND_VERSION = struct.Struct(">QI")
 ERASED_ROW_PLAINTEXT = bytes(_ROW.size)
 
 
+def uuid_bytes(record_id: str) -> bytes:
+    """The 16 bytes of a record's id."""
+    return bytes.fromhex(record_id.replace("-", ""))
+
+
 class Place:
     """Where blocks of one log belong: precomputed beginnings of their associated data."""
 
@@ -41,7 +46,7 @@ class Place:
 
     def body(self, record_id: str) -> bytes:
         """Associated data of a record's body."""
-        return self.body_of(bytes.fromhex(record_id.replace("-", "")))
+        return self.body_of(uuid_bytes(record_id))
 
     def body_of(self, record: bytes) -> bytes:
         """The same, by the 16 bytes of the record's id."""
@@ -49,7 +54,7 @@ class Place:
 
     def header(self, record_id: str, *, key_version: int) -> bytes:
         """Associated data of a record's header block."""
-        return self.header_of(bytes.fromhex(record_id.replace("-", "")), key_version=key_version)
+        return self.header_of(uuid_bytes(record_id), key_version=key_version)
 
     def header_of(self, record: bytes, *, key_version: int) -> bytes:
         """The same, by the 16 bytes of the record's id."""
