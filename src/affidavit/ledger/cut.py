@@ -54,6 +54,9 @@ _KEY_STEPS_MAX = 1 << 20
 """Keys that a file can have given: more frames than this do not fit, so a frame that asks for a later one is forged."""
 
 
+_NO_FRAMES: Final = sha256()
+
+
 class WalRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A record of the write-ahead log, decrypted."""
 
@@ -83,13 +86,16 @@ class _Open:
         self.file = file
         self.log = log
         self.frames = 0
-        self.digest = sha256()
+        self.digest = _NO_FRAMES
         self.metas: list[bytes] = []
         self.data: list[bytes] = []
 
     def add(self, frame: Frame, plaintext: bytes) -> None:
         meta, data = parse_content(plaintext)
-        self.digest.update(frame.raw)
+        if self.frames:
+            self.digest.update(frame.raw)
+        else:
+            self.digest = sha256(frame.raw)
         self.frames += 1
         if meta:
             self.metas.append(meta)

@@ -121,7 +121,7 @@ _NOT_SEALED = "a leaf would be too long for an entry, not ASCII, or have a numbe
 
 def bucket(length: int) -> int:
     """Smallest n with `length` ≤ 2^n."""
-    return max(length - 1, 0).bit_length()
+    return (length - 1).bit_length() if length else 0
 
 
 def format_leaf(leaf: Leaf) -> bytes:

@@ -43,7 +43,7 @@ WIRE_BYTES_MAX: Final = 1 << 30
 _BLOCK_BYTES: Final = 4096
 
 
-class Layout(NamedTuple):
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """How the wire bytes of a record are put together."""
 
     pieces: bytes

@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
-import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from affidavit.crypt.block import (
@@ -38,14 +37,13 @@ from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Leaf, Source, bucket, format_leaf, format_record_leaf
 from affidavit.ledger.stage import Part
 from affidavit.ledger.writer import LogWriter
-from affidavit.seal.boilerplate import DICTIONARY_1
 from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, leb128
+from affidavit.seal.compression import make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
 from affidavit.text import b64u, uuid7
 
 HEADER_KEY_VERSION = 1
-COMPRESSION_LEVEL = 3
 SHARED_BYTES_MIN = 256
 """A shorter system prompt is cheaper to store with each subject than to share."""
 SHARED_SUBJECTS_MIN = 3
@@ -122,10 +120,7 @@ class SealedLog:
         self._place: Final = Place(writer.origin)
         self._header_aead: Final = AESGCM(ring.key_for(Kind.HEADER, ring.scope(Kind.HEADER, self.name)).key)
         self._citations: Final = Citations(key=ring.digest_key(f"citations/{self.name}"))
-        dictionary = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        self._compress: Final = zstandard.ZstdCompressor(
-            level=COMPRESSION_LEVEL, dict_data=dictionary, write_content_size=False
-        ).compress
+        self._compress: Final = make_compress()
         self._subjects: dict[bytes, set[bytes]] = {}  # keyed digest of a shareable value → scopes that sent it
         self._own_seq = 0
         self._entries: list[bytes] = []
@@ -282,8 +277,8 @@ class SealedLog:
         ciphertext, row = (b"", ABSENT_ROW) if body is None else (body.ciphertext, body.row)
         self.next_leaf += 1
         self._entries.append(entry)
-        self._headers.append(len(header_block).to_bytes(2, "big") + header_block)
-        self._bodies.append(len(ciphertext).to_bytes(4, "big") + ciphertext)
+        self._headers += (len(header_block).to_bytes(2, "big"), header_block)
+        self._bodies += (len(ciphertext).to_bytes(4, "big"), ciphertext)
         self._body_end += 4 + len(ciphertext)
         self._rows.append(row)
         self._sheet_hash.update(row)
