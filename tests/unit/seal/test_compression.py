@@ -6,14 +6,14 @@ import pytest
 import zstandard
 
 from affidavit.seal.boilerplate import DICTIONARY_1
-from affidavit.seal.compression import SMALL_BYTES_MAX, make_compress
+from affidavit.seal.compression import QUICK_BYTES, make_compress
 
 DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 TEXT = b"".join(b"%d bottles of beer on wall %d, " % (number, number * number) for number in range(400_000))
 
 
 @pytest.mark.parametrize(
-    "length", [0, 1, 100, SMALL_BYTES_MAX - 1, SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1, 1 << 16, len(TEXT)]
+    "length", [0, 1, 100, QUICK_BYTES[0] - 1, QUICK_BYTES[0], QUICK_BYTES[-1], QUICK_BYTES[-1] + 1, 1 << 16, len(TEXT)]
 )
 def test_content_of_any_length_comes_back(length: int) -> None:
     compress = make_compress()
@@ -22,7 +22,7 @@ def test_content_of_any_length_comes_back(length: int) -> None:
         assert decompress(compress(TEXT[:length]), max_output_size=length + 1) == TEXT[:length]
 
 
-@pytest.mark.parametrize("filler", [b"", TEXT[: 2 * SMALL_BYTES_MAX]])
+@pytest.mark.parametrize("filler", [b"", TEXT[: 2 * QUICK_BYTES[-1]]])
 def test_words_of_the_protocols_cost_next_to_nothing(filler: bytes) -> None:
     compress = make_compress()
     words = DICTIONARY_1[-2_000:]
