@@ -169,6 +169,17 @@ def test_a_string_in_the_middle_is_found_again_without_a_common_beginning() -> N
     assert b"yy" in short.owned
 
 
+def test_what_is_new_is_one_piece_and_each_of_its_strings_is_known_from_then_on() -> None:
+    world = World()
+    texts = [letter * STRING_BYTES_MIN for letter in "abcde"]
+    body = chat(*texts)
+    assert world.send(SCOPES[0], body, is_json=True, now_s=7) == Layout(leb128(len(body) << 1), body, 7)
+    layout = world.send(SCOPES[0], chat("first", *reversed(texts)), is_json=True, now_s=8)
+    assert world.cited == len(texts)
+    assert layout.oldest_s == 7
+    assert not any(text.encode() in layout.owned for text in texts)
+
+
 def test_another_scope_is_never_cited() -> None:
     world = World()
     body = chat("s" * 600, "q" * 300)
