@@ -50,6 +50,8 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
     owned: bytes
     oldest_s: int | None = None
     """When the oldest of the cited bytes were first stored; not part of the format."""
+    citable: tuple[Citation, ...] = ()
+    """The same pieces as later records cite them; known where the layout was made here, not part of the format."""
 
 
 class Citation(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +152,7 @@ class Citations:
                 # The common case, in few steps: everything is new, and each string is owned where it stands.
                 for digest, (offset, _) in zip(digests, places, strict=True):
                     self._remember(digest, _Known(leaf, offset, now_s))
-                return Layout(leb128(len(wire) << 1), wire, now_s)
+                return Layout(leb128(len(wire) << 1), wire, now_s, (Citation(leaf, 0, len(wire)),))
         return self._lay_out_pieces(
             wire, places, scope=scope, beginning=beginning, shared=shared, leaf=leaf, now_s=now_s
         )
@@ -196,25 +198,21 @@ class Citations:
             self._remember(digest, _Known(leaf, offset, now_s))
         return builder.layout(oldest_s=oldest_s)
 
-    def remember_request(
-        self, scope: bytes, wire: bytes, layout: Layout, *, leaf: int, beginning: Beginning, now_s: int
-    ) -> None:
-        """A request that later ones may begin like."""
+    def remember_request(self, scope: bytes, wire: bytes, layout: Layout, *, beginning: Beginning, now_s: int) -> None:
+        """A request that later ones may begin like; `layout` is what `lay_out` made of it."""
         if len(wire) < PREFIX_BYTES_MIN:
             return
-        is_new = len(layout.owned) == len(wire)
-        pieces = (Citation(leaf, 0, len(wire)),) if is_new else tuple(_as_citations(layout, leaf))
         stored_s = now_s if layout.oldest_s is None else layout.oldest_s
         kept = self._conversations.pop(scope, [])
         # A request that goes on from this one replaces it; the oldest makes room.
-        for index, conversation in enumerate(kept):
-            if beginning.length and conversation.pieces[: len(beginning.pieces) - 1] == beginning.pieces[:-1]:
+        for index, conversation in enumerate(kept if beginning.length else ()):
+            if conversation.pieces[: len(beginning.pieces) - 1] == beginning.pieces[:-1]:
                 self._conversation_bytes -= len(kept.pop(index).wire)
                 break
         else:
             if len(kept) == CONVERSATIONS_A_SCOPE_MAX:
                 self._conversation_bytes -= len(kept.pop(0).wire)
-        kept.append(_Conversation(wire, pieces, beginning.length, stored_s))
+        kept.append(_Conversation(wire, layout.citable, beginning.length, stored_s))
         self._conversations[scope] = kept
         self._conversation_bytes += len(wire)
         while self._conversation_bytes > CONVERSATIONS_BYTES_MAX:
@@ -254,11 +252,12 @@ class Citations:
 class _Builder:
     """Collects pieces; neighbouring ones that lie side by side become one."""
 
-    __slots__ = ("_cited", "_leaf", "_own_from", "_pieces", "owned")
+    __slots__ = ("_citable", "_cited", "_leaf", "_own_from", "_pieces", "owned")
 
     def __init__(self, leaf: int) -> None:
         self._leaf = leaf
         self._pieces: list[bytes] = []
+        self._citable: list[Citation] = []
         self.owned = bytearray()
         self._own_from = 0
         self._cited: Citation | None = None
@@ -280,18 +279,20 @@ class _Builder:
     def layout(self, *, oldest_s: int) -> Layout:
         self._end_citation()
         self._end_own()
-        return Layout(b"".join(self._pieces), bytes(self.owned), oldest_s)
+        return Layout(b"".join(self._pieces), bytes(self.owned), oldest_s, tuple(self._citable))
 
     def _end_own(self) -> None:
         length = len(self.owned) - self._own_from
         if length:
             self._pieces.append(leb128(length << 1))
+            self._citable.append(Citation(self._leaf, self._own_from, length))
             self._own_from = len(self.owned)
 
     def _end_citation(self) -> None:
         cited = self._cited
         if cited is not None:
             self._pieces += (leb128(cited.length << 1 | 1), leb128(self._leaf - cited.leaf), leb128(cited.offset))
+            self._citable.append(Citation(cited.leaf, cited.offset, cited.length))
             self._cited = None
 
 
@@ -333,23 +334,12 @@ def _first(pieces: Sequence[Citation], length: int) -> list[Citation]:
     return first
 
 
-def _as_citations(layout: Layout, leaf: int) -> list[Citation]:
-    """The pieces of a record at `leaf`, as later records cite them."""
-    pieces = []
-    own = 0
-    for piece in parse_layout(layout, leaf=leaf):
-        if isinstance(piece, bytes):
-            pieces.append(Citation(leaf, own, len(piece)))
-            own += len(piece)
-        else:
-            pieces.append(piece)
-    return pieces
-
-
 def leb128(number: int) -> bytes:
     """Unsigned LEB128."""
     if number < 0x80:  # noqa: PLR2004 - seven bits a byte
         return bytes((number,))
+    if number < 0x4000:  # noqa: PLR2004 - most lengths and offsets
+        return bytes((number & 0x7F | 0x80, number >> 7))
     out = bytearray()
     while number >= 0x80:  # noqa: PLR2004
         out.append(number & 0x7F | 0x80)

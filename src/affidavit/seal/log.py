@@ -312,7 +312,7 @@ class SealedLog:
             now_s=now_s,
         )
         if is_request:
-            self._citations.remember_request(scope, wire, layout, leaf=leaf, beginning=beginning, now_s=now_s)
+            self._citations.remember_request(scope, wire, layout, beginning=beginning, now_s=now_s)
         return self._seal_body(record_id, body, layout, wrapping=wrapping)
 
     def _seal_body(self, record_id: bytes, body: PreparedBody, layout: Layout, *, wrapping: RingKey) -> _SealedBody:
