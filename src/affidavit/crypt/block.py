@@ -24,7 +24,13 @@ ABSENT_ROW = bytes(ROW_BYTES)
 """Row of a leaf that has no body."""
 _WRAPPED_BYTES = 40
 _ROW = struct.Struct(f">{KEY_ID_BYTES}s{_WRAPPED_BYTES}sQI")
+_LEAF_AND_VERSION = struct.Struct(">QI")
 ERASED_ROW_PLAINTEXT = bytes(_ROW.size)
+
+
+def uuid_bytes(record_id: str) -> bytes:
+    """The 16 bytes of a record's id."""
+    return bytes.fromhex(record_id.replace("-", ""))
 
 
 class Place:
@@ -40,18 +46,26 @@ class Place:
 
     def body(self, record_id: str) -> bytes:
         """Associated data of a record's body."""
-        return self._body + bytes.fromhex(record_id.replace("-", "")) + b"\0\0\0\x01"
+        return self.body_of(uuid_bytes(record_id))
+
+    def body_of(self, record: bytes) -> bytes:
+        """The same, by the 16 bytes of the record's id."""
+        return self._body + record + b"\0\0\0\x01"
 
     def header(self, record_id: str, *, key_version: int) -> bytes:
         """Associated data of a record's header block."""
-        return self._header + bytes.fromhex(record_id.replace("-", "")) + key_version.to_bytes(4, "big")
+        return self.header_of(uuid_bytes(record_id), key_version=key_version)
+
+    def header_of(self, record: bytes, *, key_version: int) -> bytes:
+        """The same, by the 16 bytes of the record's id."""
+        return self._header + record + key_version.to_bytes(4, "big")
 
     def row(self, leaf: int, *, version: int) -> bytes:
         """Associated data of a row of a key sheet."""
-        return self._sheet + leaf.to_bytes(8, "big") + version.to_bytes(4, "big")
+        return self._sheet + _LEAF_AND_VERSION.pack(leaf, version)
 
 
-class SheetRow(msgspec.Struct, frozen=True):
+class SheetRow(msgspec.Struct, frozen=True, gc=False):
     """A row of a key sheet in clear."""
 
     key_id: bytes

@@ -51,6 +51,8 @@ class Kind(IntEnum):
     APP = 3
     SHEET = 4
 
+    __hash__ = int.__hash__  # that of an enumeration runs in Python, and keys are looked up by kind for each leaf
+
 
 class Kms(Protocol):
     """Whoever wraps the epoch's key: a file here; OpenBao or a cloud's service later."""
@@ -110,7 +112,7 @@ class FileKms:
         return unwrap_key(self._key, wrapped)
 
 
-class RingKey(msgspec.Struct, frozen=True):
+class RingKey(msgspec.Struct, frozen=True, gc=False):
     """A key of the ring, in clear; it never leaves the sealer."""
 
     id: bytes
@@ -137,6 +139,7 @@ class Keyring:
         self._keys: dict[bytes, RingKey] = {}
         self._by_scope: dict[tuple[int, bytes], RingKey] = {}
         self._queued: list[RingKey] = []
+        self._by_name: dict[tuple[Kind, tuple[str, ...]], RingKey] = {}
         if path.exists():
             self._load(path.read_bytes())
         else:
@@ -167,6 +170,16 @@ class Keyring:
         """The key of a scope; a new one is made, and is durable only after `save`."""
         found = self._by_scope.get((kind, scope))
         return found if found is not None else self._add(kind, scope)
+
+    def key_of(self, kind: Kind, *parts: str) -> RingKey:
+        """The key of a scope by its name: `key_for` of `scope`, remembered."""
+        found = self._by_name.get((kind, parts))
+        if found is None:
+            found = self.key_for(kind, self.scope(kind, *parts))
+            if len(self._by_name) >= SCOPES_REMEMBERED:
+                self._by_name.clear()
+            self._by_name[kind, parts] = found
+        return found
 
     def find(self, kind: Kind, scope: bytes) -> RingKey:
         """The key of a scope that must exist.
@@ -209,6 +222,7 @@ class Keyring:
         key = self.get(key_id)
         del self._keys[key_id]
         del self._by_scope[key.kind, key.scope]
+        self._by_name.clear()
         self.rewrite()
 
     def is_due(self) -> bool:

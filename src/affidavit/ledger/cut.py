@@ -54,7 +54,10 @@ _KEY_STEPS_MAX = 1 << 20
 """Keys that a file can have given: more frames than this do not fit, so a frame that asks for a later one is forged."""
 
 
-class WalRecord(msgspec.Struct, frozen=True, kw_only=True):
+_NO_FRAMES: Final = sha256()
+
+
+class WalRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A record of the write-ahead log, decrypted."""
 
     shard: str
@@ -83,13 +86,16 @@ class _Open:
         self.file = file
         self.log = log
         self.frames = 0
-        self.digest = sha256()
+        self.digest = _NO_FRAMES
         self.metas: list[bytes] = []
         self.data: list[bytes] = []
 
     def add(self, frame: Frame, plaintext: bytes) -> None:
         meta, data = parse_content(plaintext)
-        self.digest.update(frame.raw)
+        if self.frames:
+            self.digest.update(frame.raw)
+        else:
+            self.digest = sha256(frame.raw)
         self.frames += 1
         if meta:
             self.metas.append(meta)
@@ -282,8 +288,8 @@ class ShardReader:
         ratchet.skip_to(frame.key_index)
         record = _Open(aead=AESGCM(ratchet.draw()), file=frame.key_file, log=self._header.logs[frame.log])
         self._records[frame.record] = record
-        for file in [file for file in self._ratchets if file < self._file]:
-            del self._ratchets[file]
+        if len(self._ratchets) > 1:
+            self._ratchets = {file: ratchet for file, ratchet in self._ratchets.items() if file >= self._file}
         return record
 
     def _record(self, number: int, record: _Open, *, seq: int) -> WalRecord:

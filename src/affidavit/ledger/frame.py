@@ -8,7 +8,6 @@ Promise: `parse_frame` accepts exactly what `format_frame` makes, and says apart
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -47,7 +46,7 @@ class FileHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     eph: str
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame as it stands in a file; `raw` holds all its bytes, header and checksum included."""
 
     record: int

@@ -9,6 +9,8 @@ Formats: docs/formats.md, section 3.
 
 from __future__ import annotations
 
+from binascii import b2a_base64
+from functools import lru_cache
 from typing import Annotated, Any, Final, Self
 
 import msgspec
@@ -23,7 +25,7 @@ NUMBER_MAX: Final = 2**53 - 1
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """The capture point, its boot, and the record's number in this log."""
 
     id: str
@@ -32,14 +34,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     digest: str | None = None
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Root of the header slots and digest of the encrypted block."""
 
     root: str
     sha256: str
 
 
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Root of the body slots, digest of the ciphertext, and the bucket of its length."""
 
     root: str
@@ -85,7 +87,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
             v=1,
             header=header,
             body=body,
-            short_links=None if links is None else {name: short_id(record) for name, record in links.items()},
+            short_links=None if links is None else _short_links(links),
             data=data,
         )
 
@@ -112,11 +114,14 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Leaf)
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_ABSENT = bytes(32)
+_NOT_SEALED = "a leaf would be too long for an entry, not ASCII, or have a number out of range; it was not sealed"
 
 
 def bucket(length: int) -> int:
     """Smallest n with `length` ≤ 2^n."""
-    return max(length - 1, 0).bit_length()
+    return (length - 1).bit_length() if length else 0
 
 
 def format_leaf(leaf: Leaf) -> bytes:
@@ -130,9 +135,60 @@ def format_leaf(leaf: Leaf) -> bytes:
     except (UnicodeEncodeError, OverflowError):
         data = b""
     if not 0 < len(data) <= ENTRY_SIZE_MAX or not data.isascii() or not _has_plain_values(leaf):
-        message = "a leaf would be too long for an entry, not ASCII, or have a number out of range; it was not sealed"
-        raise FormatError(message)
+        raise FormatError(_NOT_SEALED)
     return data
+
+
+def format_record_leaf(
+    record_id: bytes,
+    *,
+    source: Source,
+    digest: bytes | None,
+    time_us: int,
+    type: str,  # noqa: A002 - the format's word
+    header: tuple[bytes, bytes],
+    body: tuple[bytes, bytes, int] | None,
+    links: dict[str, str] | None,
+) -> bytes:
+    """What `format_leaf` makes of the leaf of a captured record, in half the time: nearly all leaves are such.
+
+    `record_id` are the 16 bytes of the UUID; `digest` that of the frames, which `source` lacks; `header` and `body`
+    what the members of `Header` and `Body` are made of.
+
+    Raises:
+        FormatError: As `format_leaf`.
+    """
+    root, sha256, bucket = (_ABSENT, _ABSENT, 0) if body is None else body
+    # A zero byte after each digest makes 33 of them, 44 characters: b64u of all in one pass, the 44th to be left out.
+    digests = b"\0".join((*header, root, sha256, digest or _ABSENT, record_id))
+    text = b2a_base64(digests, newline=False).translate(_URLSAFE).decode("ascii")
+    body_part = (
+        "" if body is None else f'"body":{{"bucket":{bucket},"root":"{text[88:131]}","sha256":"{text[132:175]}"}},'
+    )
+    links_part = "" if links is None else f'"links":{_encoder.encode(_short_links(links)).decode()},'
+    digest_part = "" if digest is None else f'"digest":"{text[176:219]}",'
+    entry = (
+        f'{{{body_part}"header":{{"root":"{text[:43]}","sha256":"{text[44:87]}"}},"id":"{text[220:242]}",{links_part}'
+        f'"src":{{"boot":{_quoted(source.boot)},{digest_part}"id":{_quoted(source.id)},"seq":{source.seq}}},'
+        f'"time_us":{time_us},"type":{_quoted(type)},"v":1}}'
+    )
+    is_in_range = 0 < source.seq <= NUMBER_MAX and 0 < time_us <= NUMBER_MAX
+    if not is_in_range or len(entry) > ENTRY_SIZE_MAX or not entry.isascii():
+        raise FormatError(_NOT_SEALED)
+    return entry.encode("ascii")
+
+
+@lru_cache(maxsize=1_000)
+def _quoted(name: str) -> str:
+    """A JSON string; sources, boots and types are few."""
+    try:
+        return _encoder.encode(name).decode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FormatError(_NOT_SEALED) from error
+
+
+def _short_links(links: dict[str, str]) -> dict[str, str]:
+    return {name: short_id(record) for name, record in links.items()}
 
 
 def parse_leaf(data: bytes) -> Leaf:

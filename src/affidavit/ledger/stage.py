@@ -23,7 +23,7 @@ MAGIC = b"afstage\n"
 _DIGEST_BYTES = 32
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one cut adds to one log: exactly the bytes to be appended to the files of one segment."""
 
     log: str
@@ -82,8 +82,11 @@ def format_stage(*, cut: int, parts: tuple[Part, ...]) -> bytes:
         )
         pieces += [entries, part.headers, part.bodies, part.rows]
     head = msgspec.json.encode(_StageHeader(v=1, cut=cut, logs=tuple(headers)), order="sorted")
-    data = b"".join([MAGIC, len(head).to_bytes(4, "big"), head, *pieces])
-    return data + sha256(data).digest()
+    pieces[:0] = [MAGIC, len(head).to_bytes(4, "big"), head]
+    digest = sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return b"".join([*pieces, digest.digest()])
 
 
 def parse_stage(data: bytes) -> tuple[int, tuple[Part, ...]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,20 +40,21 @@ CITE_SECONDS_MAX: Final = 30 * 86_400
 """
 WIRE_BYTES_MAX: Final = 1 << 30
 """Bytes of one record: capture takes far less, so a layout that makes more is damage, and is not followed."""
-_DIGEST_BYTES: Final = 16
 _BLOCK_BYTES: Final = 4096
 
 
-class Layout(NamedTuple):
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """How the wire bytes of a record are put together."""
 
     pieces: bytes
     owned: bytes
     oldest_s: int | None = None
     """When the oldest of the cited bytes were first stored; not part of the format."""
+    citable: tuple[Citation, ...] = ()
+    """The same pieces as later records cite them; known where the layout was made here, not part of the format."""
 
 
-class Citation(msgspec.Struct, frozen=True):
+class Citation(msgspec.Struct, frozen=True, gc=False):
     """A piece of a layout: bytes of an earlier leaf."""
 
     leaf: int
@@ -63,7 +64,7 @@ class Citation(msgspec.Struct, frozen=True):
     """When the bytes were first stored, where that is known; not part of the format."""
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True, gc=False):
     """Where a string is owned."""
 
     leaf: int
@@ -71,7 +72,7 @@ class _Known(NamedTuple):
     stored_s: int
 
 
-class _Conversation(NamedTuple):
+class _Conversation(msgspec.Struct, frozen=True, gc=False):
     """The last request of a conversation, as later ones may cite it."""
 
     wire: bytes
@@ -105,15 +106,18 @@ class Citations:
 
     def digest(self, scope: bytes, value: bytes) -> bytes:
         """Keyed digest under which a string of a scope is remembered."""
-        return blake2b(value, key=self._key, salt=scope[:16], digest_size=_DIGEST_BYTES).digest()
+        # Key and scope have fixed lengths, and digests never leave the process: no more than a prefix is needed.
+        return sha256(self._key + scope + value).digest()
 
     def beginning(self, scope: bytes, wire: bytes, *, now_s: int) -> Beginning:
         """The longest beginning that `wire` shares with a remembered request, cut where no string is open."""
         best: _Conversation | None = None
         longest = PREFIX_BYTES_MIN - 1
+        head = wire[:PREFIX_BYTES_MIN]
         for conversation in self._conversations.get(scope, ()):
             if (
-                now_s - conversation.stored_s < CITE_SECONDS_MAX
+                conversation.wire.startswith(head)
+                and now_s - conversation.stored_s < CITE_SECONDS_MAX
                 and (length := _common(conversation.wire, wire)) > longest
             ):
                 best, longest = conversation, length
@@ -141,13 +145,36 @@ class Citations:
         app-wide record owns.
         `json` is `wire` itself where it parses as JSON, else ``None``: then nothing behind the beginning is cited.
         """
+        places = self._places(json, shared, start=beginning.length)
+        if wire and not beginning.length and not shared:
+            digests = [self.digest(scope, wire[offset : offset + length]) for offset, length in places]
+            if self._strings.keys().isdisjoint(digests):
+                # The common case, in few steps: everything is new, and each string is owned where it stands.
+                for digest, (offset, _) in zip(digests, places, strict=True):
+                    self._remember(digest, _Known(leaf, offset, now_s))
+                return Layout(leb128(len(wire) << 1), wire, now_s, (Citation(leaf, 0, len(wire)),))
+        return self._lay_out_pieces(
+            wire, places, scope=scope, beginning=beginning, shared=shared, leaf=leaf, now_s=now_s
+        )
+
+    def _lay_out_pieces(
+        self,
+        wire: bytes,
+        places: Sequence[tuple[int, int]],
+        *,
+        scope: bytes,
+        beginning: Beginning,
+        shared: dict[int, Citation],
+        leaf: int,
+        now_s: int,
+    ) -> Layout:
         builder = _Builder(leaf)
         oldest_s = now_s if beginning.stored_s is None else beginning.stored_s
         for piece in beginning.pieces:
             builder.cite(piece)
         at = beginning.length
         new: list[tuple[bytes, int]] = []
-        for offset, length in self._places(json, shared, start=at):
+        for offset, length in places:
             if offset < at:
                 continue  # within a value that is cited whole
             citation = shared.get(offset)
@@ -169,26 +196,23 @@ class Citations:
         builder.own(wire[at:])
         for digest, offset in new:
             self._remember(digest, _Known(leaf, offset, now_s))
-        return builder.layout()._replace(oldest_s=oldest_s)
+        return builder.layout(oldest_s=oldest_s)
 
-    def remember_request(
-        self, scope: bytes, wire: bytes, layout: Layout, *, leaf: int, beginning: Beginning, now_s: int
-    ) -> None:
-        """A request that later ones may begin like."""
+    def remember_request(self, scope: bytes, wire: bytes, layout: Layout, *, beginning: Beginning, now_s: int) -> None:
+        """A request that later ones may begin like; `layout` is what `lay_out` made of it."""
         if len(wire) < PREFIX_BYTES_MIN:
             return
-        pieces = tuple(_as_citations(layout, leaf))
         stored_s = now_s if layout.oldest_s is None else layout.oldest_s
         kept = self._conversations.pop(scope, [])
         # A request that goes on from this one replaces it; the oldest makes room.
-        for index, conversation in enumerate(kept):
-            if beginning.length and conversation.pieces[: len(beginning.pieces) - 1] == beginning.pieces[:-1]:
+        for index, conversation in enumerate(kept if beginning.length else ()):
+            if conversation.pieces[: len(beginning.pieces) - 1] == beginning.pieces[:-1]:
                 self._conversation_bytes -= len(kept.pop(index).wire)
                 break
         else:
             if len(kept) == CONVERSATIONS_A_SCOPE_MAX:
                 self._conversation_bytes -= len(kept.pop(0).wire)
-        kept.append(_Conversation(wire, pieces, beginning.length, stored_s))
+        kept.append(_Conversation(wire, layout.citable, beginning.length, stored_s))
         self._conversations[scope] = kept
         self._conversation_bytes += len(wire)
         while self._conversation_bytes > CONVERSATIONS_BYTES_MAX:
@@ -207,8 +231,9 @@ class Citations:
     def _places(self, json: bytes | None, shared: dict[int, Citation], *, start: int) -> Sequence[tuple[int, int]]:
         spans = []
         if json is not None:
-            tail = json[start:] if start else json
-            spans = [(offset + start, length) for offset, length in long_strings(tail, minimum=STRING_BYTES_MIN)]
+            spans = long_strings(json[start:], minimum=STRING_BYTES_MIN)
+            if start:
+                spans = [(offset + start, length) for offset, length in spans]
         if not shared:
             return spans
         values = [(offset, citation.length) for offset, citation in shared.items()]
@@ -227,11 +252,12 @@ class Citations:
 class _Builder:
     """Collects pieces; neighbouring ones that lie side by side become one."""
 
-    __slots__ = ("_cited", "_leaf", "_own_from", "_pieces", "owned")
+    __slots__ = ("_citable", "_cited", "_leaf", "_own_from", "_pieces", "owned")
 
     def __init__(self, leaf: int) -> None:
         self._leaf = leaf
         self._pieces: list[bytes] = []
+        self._citable: list[Citation] = []
         self.owned = bytearray()
         self._own_from = 0
         self._cited: Citation | None = None
@@ -250,21 +276,23 @@ class _Builder:
         self._end_own()
         self._cited = citation
 
-    def layout(self) -> Layout:
+    def layout(self, *, oldest_s: int) -> Layout:
         self._end_citation()
         self._end_own()
-        return Layout(b"".join(self._pieces), bytes(self.owned))
+        return Layout(b"".join(self._pieces), bytes(self.owned), oldest_s, tuple(self._citable))
 
     def _end_own(self) -> None:
         length = len(self.owned) - self._own_from
         if length:
             self._pieces.append(leb128(length << 1))
+            self._citable.append(Citation(self._leaf, self._own_from, length))
             self._own_from = len(self.owned)
 
     def _end_citation(self) -> None:
         cited = self._cited
         if cited is not None:
             self._pieces += (leb128(cited.length << 1 | 1), leb128(self._leaf - cited.leaf), leb128(cited.offset))
+            self._citable.append(Citation(cited.leaf, cited.offset, cited.length))
             self._cited = None
 
 
@@ -306,23 +334,12 @@ def _first(pieces: Sequence[Citation], length: int) -> list[Citation]:
     return first
 
 
-def _as_citations(layout: Layout, leaf: int) -> list[Citation]:
-    """The pieces of a record at `leaf`, as later records cite them."""
-    pieces = []
-    own = 0
-    for piece in parse_layout(layout, leaf=leaf):
-        if isinstance(piece, bytes):
-            pieces.append(Citation(leaf, own, len(piece)))
-            own += len(piece)
-        else:
-            pieces.append(piece)
-    return pieces
-
-
 def leb128(number: int) -> bytes:
     """Unsigned LEB128."""
     if number < 0x80:  # noqa: PLR2004 - seven bits a byte
         return bytes((number,))
+    if number < 0x4000:  # noqa: PLR2004 - most lengths and offsets
+        return bytes((number & 0x7F | 0x80, number >> 7))
     out = bytearray()
     while number >= 0x80:  # noqa: PLR2004
         out.append(number & 0x7F | 0x80)

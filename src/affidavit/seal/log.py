@@ -15,31 +15,42 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
-import zstandard
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from affidavit.crypt.block import ABSENT_ROW, KEY_BYTES, NONCE_BYTES, Place, SheetRow, format_row, seal, wrap_key
+from affidavit.crypt.block import (
+    ABSENT_ROW,
+    KEY_BYTES,
+    NONCE_BYTES,
+    Place,
+    SheetRow,
+    format_row,
+    seal,
+    uuid_bytes,
+    wrap_key,
+)
 from affidavit.crypt.commitment import NULL, SEED_BYTES
 from affidavit.crypt.keyring import Keyring, Kind, RingKey
 from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, KEY_SHEET, LLM_REQUEST
+from affidavit.ledger.cut import WalRecord
 from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
-from affidavit.ledger.leaf import Body, Header, Leaf, Source, bucket, format_leaf
+from affidavit.ledger.leaf import Body, Leaf, Source, bucket, format_leaf, format_record_leaf
 from affidavit.ledger.stage import Part
 from affidavit.ledger.writer import LogWriter
-from affidavit.seal.boilerplate import DICTIONARY_1
 from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, leb128
+from affidavit.seal.compression import make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
 from affidavit.text import b64u, uuid7
 
 HEADER_KEY_VERSION = 1
-COMPRESSION_LEVEL = 3
 SHARED_BYTES_MIN = 256
 """A shorter system prompt is cheaper to store with each subject than to share."""
 SHARED_SUBJECTS_MIN = 3
 """A value becomes the app's own only when this many subjects sent it: before that it may be about one of them."""
 SHARED_CANDIDATES_MAX = 50_000
 _RANDOM_BYTES = 1 << 15
+_BODY_RANDOM_BYTES = KEY_BYTES + 2 * NONCE_BYTES
 SEALER_ID = "sealer"
 
 
@@ -62,6 +73,16 @@ class Randomness:
         drawn = self._pool[self._at : end]
         self._at = end
         return drawn
+
+
+class _SealedBody(msgspec.Struct, frozen=True, gc=False):
+    """An encrypted body and its row in the key sheet."""
+
+    root: bytes
+    sha256: bytes
+    """That of the ciphertext."""
+    ciphertext: bytes
+    row: bytes
 
 
 class SourceRange:
@@ -99,10 +120,7 @@ class SealedLog:
         self._place: Final = Place(writer.origin)
         self._header_aead: Final = AESGCM(ring.key_for(Kind.HEADER, ring.scope(Kind.HEADER, self.name)).key)
         self._citations: Final = Citations(key=ring.digest_key(f"citations/{self.name}"))
-        dictionary = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        self._compress: Final = zstandard.ZstdCompressor(
-            level=COMPRESSION_LEVEL, dict_data=dictionary, write_content_size=False
-        ).compress
+        self._compress: Final = make_compress()
         self._subjects: dict[bytes, set[bytes]] = {}  # keyed digest of a shareable value → scopes that sent it
         self._own_seq = 0
         self._entries: list[bytes] = []
@@ -112,44 +130,36 @@ class SealedLog:
         self._body_end = 0
         self._sheet_aead: AESGCM
         self._sheet_hash = sha256()
+        self.next_leaf = 0
+        """Index of the next leaf."""
         self._open_segment()
 
-    @property
-    def next_leaf(self) -> int:
-        """Index of the next leaf."""
-        return self.writer.size + len(self._entries)
+    def add(self, prepared: Prepared, record: WalRecord) -> None:
+        """Seal a record under its number at its source."""
+        self._add(prepared, record.digest, record)
 
-    def add(self, prepared: Prepared, *, source: Source) -> int:
-        """Seal a record; returns the index of its leaf."""
-        return self._add(prepared, lambda: source)
-
-    def add_closed(self, prepared: Prepared, *, digest: str | None) -> int:
+    def add_closed(self, prepared: Prepared, *, digest: bytes | None) -> None:
         """Seal a record that the sealer closes, under its own source; `digest` is that of the frames found."""
-        return self._add(prepared, lambda: self._own_source(digest))
+        self._add(prepared, digest, None)
 
-    def _add(self, prepared: Prepared, source_of: Callable[[], Source]) -> int:
+    def _add(self, prepared: Prepared, digest: bytes | None, record: WalRecord | None) -> None:
         self._make_room()
-        body: Body | None = None
-        ciphertext, row = b"", ABSENT_ROW
-        if prepared.body is not None:
-            body, ciphertext, row = self._body(prepared, prepared.body)
-        leaf = self.next_leaf
-        header, header_block = self._header(prepared)
+        record_id = uuid_bytes(prepared.id)
+        header_block = self._header(prepared, record_id)
+        body = None if prepared.body is None else self._body(prepared, prepared.body, record_id)
         # Drawn last: room and shared values take leaves of the sealer's own, and numbers rise with the leaves.
-        source = source_of()
-        entry = format_leaf(
-            Leaf.of(
-                id=prepared.id,
-                src=source,
-                time_us=prepared.time_us,
-                type=prepared.type,
-                header=header,
-                body=body,
-                links=prepared.links,
-            )
+        source = self._own_source() if record is None else Source(id=record.source, boot=record.boot, seq=record.seq)
+        entry = format_record_leaf(
+            record_id,
+            source=source,
+            digest=digest,
+            time_us=prepared.time_us,
+            type=prepared.type,
+            header=(prepared.header_root, sha256(header_block).digest()),
+            body=None if body is None else (body.root, body.sha256, bucket(len(body.ciphertext))),
+            links=prepared.links,
         )
-        self._append(entry, source, header_block=header_block, ciphertext=ciphertext, row=row)
-        return leaf
+        self._append(entry, source, header_block=header_block, body=body)
 
     def add_own(self, event_type: str, data: dict[str, Any], *, links: dict[str, str] | None = None) -> int:
         """Seal a leaf that speaks of the log itself; returns its index."""
@@ -179,10 +189,10 @@ class SealedLog:
         """Read back the state that belongs to the log's end, after a stage was replayed."""
         self._open_segment()
 
-    def _own_source(self, digest: str | None = None) -> Source:
+    def _own_source(self) -> Source:
         """The next number of the sealer as a source of this log; drawn when its leaf is next."""
         self._own_seq += 1
-        return Source(id=SEALER_ID, boot=self._boot, seq=self._own_seq, digest=digest)
+        return Source(id=SEALER_ID, boot=self._boot, seq=self._own_seq)
 
     def sheet_statement(self) -> dict[str, Any]:
         """What the log says of the open key sheet: every row up to now."""
@@ -247,11 +257,12 @@ class SealedLog:
         now = self._clock_us()
         record_id = uuid7(time_us=now, random=self._take_random(10))
         entry = format_leaf(Leaf.of(id=record_id, src=source, time_us=now, type=event_type, data=data, links=links))
-        self._append(entry, source, header_block=b"", ciphertext=b"", row=ABSENT_ROW)
+        self._append(entry, source, header_block=b"", body=None)
         return leaf
 
     def _open_segment(self) -> None:
         """State that belongs to the segment of the next leaf."""
+        self.next_leaf = self.writer.size
         segment, version = self.writer.segment, self.writer.sheet_version
         key = self._ring.key_for(Kind.SHEET, self._ring.scope(Kind.SHEET, self.name, str(segment), str(version)))
         self._sheet_aead = AESGCM(key.key)
@@ -262,25 +273,27 @@ class SealedLog:
         )
         self._sheet_hash = sha256(prefix)
 
-    def _append(self, entry: bytes, source: Source, *, header_block: bytes, ciphertext: bytes, row: bytes) -> None:
+    def _append(self, entry: bytes, source: Source, *, header_block: bytes, body: _SealedBody | None) -> None:
+        ciphertext, row = (b"", ABSENT_ROW) if body is None else (body.ciphertext, body.row)
+        self.next_leaf += 1
         self._entries.append(entry)
-        self._headers.append(len(header_block).to_bytes(2, "big") + header_block)
-        self._bodies.append(len(ciphertext).to_bytes(4, "big") + ciphertext)
+        self._headers += (len(header_block).to_bytes(2, "big"), header_block)
+        self._bodies += (len(ciphertext).to_bytes(4, "big"), ciphertext)
         self._body_end += 4 + len(ciphertext)
         self._rows.append(row)
         self._sheet_hash.update(row)
         self.count(source)
 
-    def _header(self, prepared: Prepared) -> tuple[Header, bytes]:
-        block = seal(
+    def _header(self, prepared: Prepared, record_id: bytes) -> bytes:
+        """The encrypted header block."""
+        return seal(
             self._header_aead,
             nonce=self._take_random(NONCE_BYTES),
             plaintext=prepared.header,
-            associated=self._place.header(prepared.id, key_version=HEADER_KEY_VERSION),
+            associated=self._place.header_of(record_id, key_version=HEADER_KEY_VERSION),
         )
-        return Header(b64u(prepared.header_root), b64u(sha256(block).digest())), block
 
-    def _body(self, prepared: Prepared, body: PreparedBody) -> tuple[Body, bytes, bytes]:
+    def _body(self, prepared: Prepared, body: PreparedBody, record_id: bytes) -> _SealedBody:
         wrapping = self._scope_key(body)
         now_s = prepared.time_us // 1_000_000
         wire, scope = body.wire, wrapping.scope
@@ -299,39 +312,36 @@ class SealedLog:
             now_s=now_s,
         )
         if is_request:
-            self._citations.remember_request(scope, wire, layout, leaf=leaf, beginning=beginning, now_s=now_s)
-        return self._seal_body(prepared.id, body, layout, wrapping=wrapping)
+            self._citations.remember_request(scope, wire, layout, beginning=beginning, now_s=now_s)
+        return self._seal_body(record_id, body, layout, wrapping=wrapping)
 
-    def _seal_body(
-        self, record_id: str, body: PreparedBody, layout: Layout, *, wrapping: RingKey
-    ) -> tuple[Body, bytes, bytes]:
-        """`(leaf's member, ciphertext, row)` for the next leaf."""
+    def _seal_body(self, record_id: bytes, body: PreparedBody, layout: Layout, *, wrapping: RingKey) -> _SealedBody:
+        """The body for the next leaf."""
         meta = body.meta
         content = b"".join(
             (len(meta).to_bytes(4, "big"), meta, len(layout.pieces).to_bytes(4, "big"), layout.pieces, layout.owned)
         )
-        key = self._take_random(KEY_BYTES)
+        random = self._take_random(_BODY_RANDOM_BYTES)
+        key, nonce, row_nonce = random[:KEY_BYTES], random[KEY_BYTES:-NONCE_BYTES], random[-NONCE_BYTES:]
         ciphertext = seal(
             AESGCM(key),
-            nonce=self._take_random(NONCE_BYTES),
+            nonce=nonce,
             plaintext=BODY_VERSION + body.seed + self._compress(content),
-            associated=self._place.body(record_id),
+            associated=self._place.body_of(record_id),
         )
         row = format_row(SheetRow(wrapping.id, wrap_key(wrapping.key, key), self._body_end + 4, len(ciphertext)))
         sealed_row = seal(
             self._sheet_aead,
-            nonce=self._take_random(NONCE_BYTES),
+            nonce=row_nonce,
             plaintext=row,
             associated=self._place.row(self.next_leaf, version=self.writer.sheet_version),
         )
-        member = Body(b64u(body.root), b64u(sha256(ciphertext).digest()), bucket(len(ciphertext)))
-        return member, ciphertext, sealed_row
+        return _SealedBody(body.root, sha256(ciphertext).digest(), ciphertext, sealed_row)
 
     def _scope_key(self, body: PreparedBody) -> RingKey:
-        ring = self._ring
         if body.subject is not None:
-            return ring.key_for(Kind.SUBJECT, ring.scope(Kind.SUBJECT, self.name, body.subject))
-        return ring.key_for(Kind.APP, ring.scope(Kind.APP, self.name, body.scope_app))
+            return self._ring.key_of(Kind.SUBJECT, self.name, body.subject)
+        return self._ring.key_of(Kind.APP, self.name, body.scope_app)
 
     def _shared(self, body: PreparedBody, subject: RingKey, *, start: int, now_s: int) -> dict[int, Citation]:
         """Citations of system prompts and tool definitions that the app owns, by their offset in the wire bytes.
@@ -370,10 +380,11 @@ class SealedLog:
         body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}", wire=value)
         layout = Layout(leb128(len(value) << 1), value)
         wrapping = self._ring.key_for(Kind.APP, app_scope)
-        member, ciphertext, row = self._seal_body(record_id, body, layout, wrapping=wrapping)
+        sealed = self._seal_body(uuid_bytes(record_id), body, layout, wrapping=wrapping)
         source = self._own_source()
+        member = Body(b64u(sealed.root), b64u(sealed.sha256), bucket(len(sealed.ciphertext)))
         entry = format_leaf(Leaf.of(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, body=member))
-        self._append(entry, source, header_block=b"", ciphertext=ciphertext, row=row)
+        self._append(entry, source, header_block=b"", body=sealed)
         self._citations.remember_whole(app_scope, value, leaf=leaf, now_s=now_s)
         self._make_room()
         return Citation(leaf, 0, len(value), now_s)

@@ -29,7 +29,7 @@ from affidavit.event import (
 from affidavit.ledger.cut import ShardReader, WalRecord
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import FORMAT_LINE, DataLayout
-from affidavit.ledger.leaf import Source, parse_leaf
+from affidavit.ledger.leaf import parse_leaf
 from affidavit.ledger.reader import LogReader
 from affidavit.ledger.stage import Part, StageDirectory, parse_stage
 from affidavit.ledger.writer import LogWriter
@@ -380,17 +380,15 @@ class Sealer:
                 shard.calls.close(result.closed)
 
     def _seal_record(self, shard: SealingShard, record: WalRecord, prepared: Prepared) -> None:
-        source = Source(id=record.source, boot=record.boot, seq=record.seq, digest=b64u(record.digest))
-        self.logs[record.log].add(prepared, source=source)
+        self.logs[record.log].add(prepared, record)
         shard.sealed_through[record.log] = record.seq
         self._note_time(prepared.time_us)
 
     def _seal_unfinished(self, job: Job, prepared: Prepared) -> None:
         """Close a record whose last frame never came, with the frames found, unless an earlier start has done it."""
-        digest = b64u(job.record.digest)
-        if prepared.id in self._own_records or digest in self._own_records:
+        if prepared.id in self._own_records or b64u(job.record.digest) in self._own_records:
             return
-        self.logs[job.record.log].add_closed(prepared, digest=digest)
+        self.logs[job.record.log].add_closed(prepared, digest=job.record.digest)
 
     def _close_dead_shards(self) -> int:
         """Calls of dead capture processes that have no outcome get `unknown_outcome`, under the sealer's own source."""

@@ -191,6 +191,19 @@ def test_a_rotation_that_fails_leaves_a_ring_that_can_be_written_to(path: Path) 
     assert open_ring(path, random=random).get(key.id) == key
 
 
+def test_a_key_asked_for_by_name_is_the_one_of_its_scope_and_is_not_remembered_once_it_is_destroyed(path: Path) -> None:
+    ring = open_ring(path, random=drawing())
+    key = ring.key_of(Kind.SUBJECT, "log", "ann@")
+    assert ring.key_of(Kind.SUBJECT, "log", "ann@") is key
+    assert ring.find(Kind.SUBJECT, ring.scope(Kind.SUBJECT, "log", "ann@")) is key
+    others = [ring.key_of(Kind.APP, "log", "ann@"), ring.key_of(Kind.SUBJECT, "log2", "ann@")]
+    ring.destroy(key.id)
+    fresh = ring.key_of(Kind.SUBJECT, "log", "ann@")
+    assert fresh.id != key.id
+    assert fresh.key != key.key
+    assert [ring.key_of(Kind.APP, "log", "ann@"), ring.key_of(Kind.SUBJECT, "log2", "ann@")] == others
+
+
 def test_scopes_are_digests_that_name_nobody(path: Path) -> None:
     ring = open_ring(path, random=drawing())
     assert b"ann@" not in path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from typing import Any
+from uuid import UUID
 
 import pytest
 import rfc8785
@@ -11,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affidavit.errors import FormatError
-from affidavit.ledger.leaf import Body, Header, Leaf, Source, bucket, format_leaf, parse_leaf
+from affidavit.ledger.leaf import (
+    NUMBER_MAX,
+    Body,
+    Header,
+    Leaf,
+    Source,
+    bucket,
+    format_leaf,
+    format_record_leaf,
+    parse_leaf,
+)
+from affidavit.text import b64u
 from affidavit.tlog.entry import ENTRY_SIZE_MAX
 
 ASCII = st.text(st.characters(min_codepoint=0, max_codepoint=127), max_size=20)
@@ -54,6 +66,80 @@ def test_a_leaf_is_written_as_rfc_8785_says_and_read_back(leaf: Leaf) -> None:
     data = format_leaf(leaf)
     assert data == rfc8785.dumps(members(leaf))
     assert parse_leaf(data) == leaf
+
+
+DIGESTS = st.binary(min_size=32, max_size=32)
+
+
+@given(
+    record=st.uuids(),
+    source=st.builds(Source, id=ASCII, boot=ASCII, seq=NUMBERS),
+    digest=st.none() | DIGESTS,
+    time_us=NUMBERS,
+    type_=ASCII,
+    header=st.tuples(DIGESTS, DIGESTS),
+    body=st.none() | st.tuples(DIGESTS, DIGESTS, st.integers(0, 64)),
+    links=st.none() | st.dictionaries(ASCII, st.uuids().map(str), max_size=3),
+)
+def test_the_leaf_of_a_record_is_written_as_any_other(
+    *,
+    record: UUID,
+    source: Source,
+    digest: bytes | None,
+    time_us: int,
+    type_: str,
+    header: tuple[bytes, bytes],
+    body: tuple[bytes, bytes, int] | None,
+    links: dict[str, str] | None,
+) -> None:
+    data = format_record_leaf(
+        record.bytes,
+        source=source,
+        digest=digest,
+        time_us=time_us,
+        type=type_,
+        header=header,
+        body=body,
+        links=links,
+    )
+    leaf = Leaf.of(
+        id=str(record),
+        src=Source(id=source.id, boot=source.boot, seq=source.seq, digest=None if digest is None else b64u(digest)),
+        time_us=time_us,
+        type=type_,
+        header=Header(b64u(header[0]), b64u(header[1])),
+        body=None if body is None else Body(b64u(body[0]), b64u(body[1]), body[2]),
+        links=links,
+    )
+    assert data == format_leaf(leaf)
+    assert parse_leaf(data) == leaf
+
+
+@pytest.mark.parametrize(
+    ("name", "time_us", "seq"),
+    [
+        ("worker0", 0, 1),
+        ("worker0", NUMBER_MAX + 1, 1),
+        ("worker0", 1, 0),
+        ("worker0", 1, NUMBER_MAX + 1),
+        ("wörker", 1, 1),
+        ("\ud800", 1, 1),
+        ("x" * ENTRY_SIZE_MAX, 1, 1),
+    ],
+)
+def test_what_is_no_leaf_is_refused_for_a_record_too(name: str, time_us: int, seq: int) -> None:
+    source = Source(id=name, boot="AAAAAAAA", seq=seq)
+    with pytest.raises(FormatError, match="not sealed"):
+        format_record_leaf(
+            bytes(16),
+            source=source,
+            digest=None,
+            time_us=time_us,
+            type="llm.request",
+            header=(bytes(32), bytes(32)),
+            body=None,
+            links=None,
+        )
 
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"

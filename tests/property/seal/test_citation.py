@@ -89,10 +89,22 @@ class World:
             now_s=now_s,
         )
         if is_json:
-            self.citations.remember_request(scope, wire, layout, leaf=leaf, beginning=beginning, now_s=now_s)
+            self.citations.remember_request(scope, wire, layout, beginning=beginning, now_s=now_s)
         self.owned[leaf] = (scope, layout.owned)
         self.require(scope, wire, layout, leaf, is_json=is_json)
+        self.require_citable(layout, leaf)
         return layout
+
+    def require_citable(self, layout: Layout, leaf: int) -> None:
+        own = 0
+        pieces = []
+        for piece in parse_layout(layout, leaf=leaf):
+            if isinstance(piece, bytes):
+                pieces.append(Citation(leaf, own, len(piece)))
+                own += len(piece)
+            else:
+                pieces.append(piece)
+        assert layout.citable == tuple(pieces)
 
     def require(self, scope: bytes, wire: bytes, layout: Layout, leaf: int, *, is_json: bool) -> None:
         assert assemble(layout, leaf=leaf, owned_by=lambda cited: self.owned[cited][1]) == wire
@@ -167,6 +179,19 @@ def test_a_string_in_the_middle_is_found_again_without_a_common_beginning() -> N
     short = world.send(SCOPES[0], chat("y" * (STRING_BYTES_MIN - 3)), is_json=True)
     assert b"yy" in world.send(SCOPES[0], chat("new", "y" * (STRING_BYTES_MIN - 3)), is_json=True).owned
     assert b"yy" in short.owned
+
+
+def test_what_is_new_is_one_piece_and_each_of_its_strings_is_known_from_then_on() -> None:
+    world = World()
+    texts = [letter * STRING_BYTES_MIN for letter in "abcde"]
+    body = chat(*texts)
+    assert world.send(SCOPES[0], body, is_json=True, now_s=7) == Layout(
+        leb128(len(body) << 1), body, 7, (Citation(0, 0, len(body)),)
+    )
+    layout = world.send(SCOPES[0], chat("first", *reversed(texts)), is_json=True, now_s=8)
+    assert world.cited == len(texts)
+    assert layout.oldest_s == 7
+    assert not any(text.encode() in layout.owned for text in texts)
 
 
 def test_another_scope_is_never_cited() -> None:
