@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from affidavit.ledger.cut import ShardReader, WalRecord
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import Frame, parse_file_header, parse_frame
+from affidavit.ledger.spare import Spare
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from tests.support.story import QuickDisk
 
@@ -43,7 +45,14 @@ class Clock:
         self.now_us += FILE_AGE_US_MAX
 
 
-def make_shard(wal: Path, *, clock: Clock | None = None, disk: Disk | None = None, boot: str = "AAAAAAAA") -> Shard:
+def make_shard(
+    wal: Path,
+    *,
+    clock: Clock | None = None,
+    disk: Disk | None = None,
+    boot: str = "AAAAAAAA",
+    spare: Callable[[Path], Spare] | None = None,
+) -> Shard:
     """A shard of `worker0`."""
     public = X25519PrivateKey.from_private_bytes(PRIVATE).public_key().public_bytes_raw()
     return Shard(
@@ -54,6 +63,7 @@ def make_shard(wal: Path, *, clock: Clock | None = None, disk: Disk | None = Non
         sealing_key=lambda: SealingKey(id="0000002a", public=public),
         clock_us=clock or Clock(),
         disk=disk or QuickDisk(),
+        spare=spare,
     )
 
 

@@ -16,6 +16,7 @@ from affidavit.errors import LayoutError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import Places
+from affidavit.ledger.spare import Spare
 from affidavit.ledger.wal import SealingKey, Shard
 from affidavit.text import b64u, parse_b64u
 
@@ -60,4 +61,5 @@ def open_shard(
         sealing_key=lambda: read_sealing_key(places),
         clock_us=clock_us,
         disk=disk,
+        spare=lambda directory: Spare(directory, disk=disk),
     )

@@ -14,6 +14,7 @@ from affidavit.errors import CorruptionError
 from affidavit.ledger.cut import ShardReader
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
+from affidavit.ledger.spare import SPARE_NAME
 from affidavit.seal.calls import OpenCalls
 
 
@@ -56,7 +57,8 @@ class SealingShard:
         if self.finished:
             for file in files:
                 self._disk.unlink(self.reader.directory / file_name(file))
-            self._disk.unlink(self.reader.directory / "lock")
+            for left in (SPARE_NAME, "lock"):
+                self._disk.unlink(self.reader.directory / left)
             with contextlib.suppress(OSError):
                 self._disk.rmdir(self.reader.directory)
             return
