@@ -27,6 +27,7 @@ import msgspec
 from affidavit.errors import SealingError
 from affidavit.seal.log import Randomness
 from affidavit.seal.names import Names
+from affidavit.seal.pace import Pace, is_calm
 from affidavit.seal.preparer import Job, Preparer, Result
 
 _U32_BYTES: Final = 4
@@ -78,6 +79,8 @@ class _Beginning(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Batch(msgspec.Struct, frozen=True, array_like=True):
+    calm: bool
+    """The sealer steps back for everybody, and so does its hand."""
     jobs: list[Job]
     finished: list[str]
 
@@ -98,7 +101,7 @@ class HelpingHand:
 
     def submit(self, jobs: Sequence[Job], *, finished: Sequence[str] = ()) -> None:
         """Send a batch."""
-        self._send(msgspec.msgpack.encode(_Batch(list(jobs), list(finished))))
+        self._send(msgspec.msgpack.encode(_Batch(is_calm(), list(jobs), list(finished))))
 
     def collect(self) -> list[Result]:
         """Receive the oldest batch's results."""
@@ -154,11 +157,16 @@ def serve(connection: socket.socket, *, random: Callable[[int], bytes], clock_us
         return
     begun = msgspec.msgpack.decode(beginning, type=_Beginning)
     preparer = Preparer(names=begun.names, policy=begun.policy, random=random, clock_us=clock_us)
-    while (data := _receive(connection)) is not None:
-        batch = _batch.decode(data)
-        for shard in batch.finished:
-            preparer.forget(shard)
-        _transmit(connection, msgspec.msgpack.encode(preparer.prepare(batch.jobs)))
+    with contextlib.closing(Pace()) as pace:
+        while (data := _receive(connection)) is not None:
+            batch = _batch.decode(data)
+
+            def prepare(batch: _Batch = batch) -> bytes:
+                for shard in batch.finished:
+                    preparer.forget(shard)
+                return msgspec.msgpack.encode(preparer.prepare(batch.jobs))
+
+            _transmit(connection, pace.calmly(prepare) if batch.calm else prepare())
 
 
 def main() -> None:

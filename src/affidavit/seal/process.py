@@ -31,6 +31,7 @@ from affidavit.ledger.watermark import Watermark
 from affidavit.seal.desk import Desk
 from affidavit.seal.hand import HelpingHand
 from affidavit.seal.names import Names
+from affidavit.seal.pace import Pace
 from affidavit.seal.prices import priced_models
 from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
 
@@ -78,16 +79,18 @@ def run(
     doors = Thread(target=server.run, args=(lifeline.fileno(),), name="sealer doors", daemon=True)
     doors.start()
     ready()
-    _seal_until_told(
-        sealer=sealer,
-        desk=desk,
-        ring=ring,
-        keys=keys,
-        places=places,
-        questions=questions,
-        lifeline=lifeline,
-        lose=lose,
-    )
+    with contextlib.closing(Pace()) as pace:
+        _seal_until_told(
+            sealer=sealer,
+            pace=pace,
+            desk=desk,
+            ring=ring,
+            keys=keys,
+            places=places,
+            questions=questions,
+            lifeline=lifeline,
+            lose=lose,
+        )
     if lifeline.ending() == "stop":
         sealer.stop()
 
@@ -145,6 +148,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
 def _seal_until_told(
     *,
     sealer: Sealer,
+    pace: Pace,
     desk: Desk,
     ring: Keyring,
     keys: SealingKeys,
@@ -154,14 +158,16 @@ def _seal_until_told(
     lose: Callable[[Exception], None],
 ) -> None:
     watermark = Watermark(places.run)
+    lag_us = 0
     epoch_began = time.monotonic()
     epoch_sizes = _sizes(sealer)
     while lifeline.ending() is None:
         began = time.monotonic()
-        sealer.step()
+        pace.by_lag(sealer.step, lag_us=lag_us)
         if not sealer.is_behind:
-            sealer.settle()
-        watermark.note(lag_us=sealer.lag_us if sealer.is_behind else 0)
+            pace.by_lag(sealer.settle, lag_us=lag_us)
+        lag_us = sealer.lag_us if sealer.is_behind else 0
+        watermark.note(lag_us=lag_us)
         _answer_waiting(desk, questions, lose)
         age = time.monotonic() - epoch_began
         if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):

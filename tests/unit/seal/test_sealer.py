@@ -434,9 +434,9 @@ def test_a_damaged_shard_is_read_up_to_the_damage_then_kept_as_evidence(
     write_request(shard, REQUEST)
     shard.sync()
     damage(installation, shard, 5)
-    before = {path.name: path.read_bytes() for path in (installation.data.wal / shard.name).iterdir()}
     if not living:
         shard.close()
+    before = {path.name: path.read_bytes() for path in (installation.data.wal / shard.name).iterdir()}
     for _ in range(200 if living else 1):
         installation.drain()
     assert outcomes(installation, whole) == [("ok", RESPONSE)]

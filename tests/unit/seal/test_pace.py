@@ -1,0 +1,57 @@
+"""Work that keeps up steps back, work that is behind does not, and neither is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from affidavit.seal import pace as module
+from affidavit.seal.hand import HelpingHand
+from affidavit.seal.names import Names
+from affidavit.seal.pace import CALM_LAG_US_MAX, Pace, is_calm
+
+
+def test_who_keeps_up_steps_back_and_who_is_behind_does_not() -> None:
+    with contextlib.closing(Pace()) as pace:
+        assert pace.by_lag(is_calm, lag_us=CALM_LAG_US_MAX - 1) is True
+        assert pace.by_lag(is_calm, lag_us=CALM_LAG_US_MAX) is False
+        assert pace.by_lag(threading.get_ident, lag_us=CALM_LAG_US_MAX) == threading.get_ident()
+        first = pace.calmly(threading.get_ident)
+        assert first == pace.calmly(threading.get_ident) != threading.get_ident()
+    assert not is_calm()
+
+
+def test_an_error_comes_back_as_it_was_raised() -> None:
+    with contextlib.closing(Pace()) as pace:
+        with pytest.raises(ZeroDivisionError):
+            pace.calmly(lambda: 1 // 0)
+        assert pace.calmly(lambda: "goes on") == "goes on"
+
+
+def test_a_kernel_that_refuses_the_idle_class_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(module.os, "sched_setscheduler", refuse)
+    with contextlib.closing(Pace()) as pace:
+        assert pace.calmly(lambda: 7) == 7
+
+
+def test_the_hand_steps_back_with_its_sealer() -> None:
+    def classes() -> set[int]:
+        return {os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{hand._process.pid}/task").iterdir()}
+
+    def work() -> list[object]:
+        hand.submit([])
+        return list(hand.collect())
+
+    hand = HelpingHand(names=Names(), policy=None)
+    with contextlib.closing(hand), contextlib.closing(Pace()) as pace:
+        assert work() == []
+        assert classes() == {os.SCHED_OTHER}
+        assert pace.calmly(work) == []
+        assert classes() == {os.SCHED_OTHER, os.SCHED_IDLE}
