@@ -223,7 +223,8 @@ def burst(directory: Path, *, runs: int, seconds: int) -> dict[str, Any]:
     ours, bare, cpu, drains, lags = [], [], [], [], []
     with upstream() as port:
         service = Service(directory / "burst", upstream=port)
-        saturate(service.port, seconds=2, directory=directory)
+        rate = saturate(service.port, seconds=2, directory=directory)
+        service.drain(int(2 * rate * 2 * 0.99))  # the rival has the machine to itself
         for _ in range(runs):
             with bare_relay(port) as relay:
                 saturate(relay, seconds=1, directory=directory)
