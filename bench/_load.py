@@ -34,9 +34,13 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._buffer = b""
         self._first = 0.0
+        self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.is_lost = True
 
     def send(self, data: bytes) -> None:
         """Send one call."""
@@ -80,8 +84,15 @@ async def open_loop(*, port: int, data: bytes, rate: float, seconds: float) -> t
         lasts.append(last - began)
         free.append(connection)
 
+    def take() -> Connection | None:
+        while free:
+            # A server hangs up on connections that a peak needed and nobody used since.
+            if not (connection := free.pop()).is_lost:
+                return connection
+        return None
+
     async def begin(at: float) -> None:
-        connection = free.pop() if free else None
+        connection = take()
         if connection is None:
             _, connection = await loop.create_connection(lambda: Connection(done), "127.0.0.1", port)
         intended[connection] = at
@@ -93,8 +104,8 @@ async def open_loop(*, port: int, data: bytes, rate: float, seconds: float) -> t
         wait = at - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
-        if free:
-            connection = free.pop()
+        connection = take()
+        if connection is not None:
             intended[connection] = at
             connection.send(data)
         else:

@@ -18,9 +18,9 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-CALM_LAG_US_MAX: Final = 30_000_000
-"""Half of the minute in which a record is promised to be sealed. A machine that is not saturated leaves enough: the
-idle class falls behind only while calls take all of it, and then a burst is served first and sealed afterwards."""
+CALM_LAG_US_MAX: Final = 4_000_000
+"""What is left over is not enough on a machine that calls keep nearly busy; heads within ten seconds are, and a reading
+asks for its cut itself."""
 
 
 class Pace:
