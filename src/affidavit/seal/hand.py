@@ -25,10 +25,10 @@ from typing import Final, Protocol
 import msgspec
 
 from affidavit.errors import SealingError
-from affidavit.seal.log import Randomness
 from affidavit.seal.names import Names
 from affidavit.seal.pace import Pace, is_calm
 from affidavit.seal.preparer import Job, Preparer, Result
+from affidavit.seal.randomness import Randomness
 
 _U32_BYTES: Final = 4
 _GC_ALLOCATIONS: Final = 20_000

@@ -40,6 +40,7 @@ from affidavit.ledger.writer import LogWriter
 from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, leb128
 from affidavit.seal.compression import make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
+from affidavit.seal.randomness import Randomness
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
 from affidavit.text import b64u, uuid7
 
@@ -49,30 +50,8 @@ SHARED_BYTES_MIN = 256
 SHARED_SUBJECTS_MIN = 3
 """A value becomes the app's own only when this many subjects sent it: before that it may be about one of them."""
 SHARED_CANDIDATES_MAX = 50_000
-_RANDOM_BYTES = 1 << 15
 _BODY_RANDOM_BYTES = KEY_BYTES + 2 * NONCE_BYTES
 SEALER_ID = "sealer"
-
-
-class Randomness:
-    """Random bytes in bulk: one system call for some hundred small draws."""
-
-    __slots__ = ("_at", "_pool", "_random")
-
-    def __init__(self, random: Callable[[int], bytes]) -> None:
-        self._random = random
-        self._pool = b""
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """`count` fresh random bytes."""
-        end = self._at + count
-        if end > len(self._pool):
-            self._pool = self._random(max(_RANDOM_BYTES, count))
-            self._at, end = 0, count
-        drawn = self._pool[self._at : end]
-        self._at = end
-        return drawn
 
 
 class _SealedBody(msgspec.Struct, frozen=True, gc=False):
@@ -202,6 +181,11 @@ class SealedLog:
             "rows": self.next_leaf % SEGMENT_LEAVES,
             "sha256": b64u(self._sheet_hash.digest()),
         }
+
+    @property
+    def pending_bytes(self) -> int:
+        """Ciphertext of bodies that was added since the last part."""
+        return self._body_end - self.writer.body_at
 
     def take(self) -> Part | None:
         """Everything added since the last part, to be staged."""

@@ -34,10 +34,11 @@ from affidavit.ledger.reader import LogReader
 from affidavit.ledger.stage import Part, StageDirectory, parse_stage
 from affidavit.ledger.writer import LogWriter
 from affidavit.seal.hand import Hand
-from affidavit.seal.log import Randomness, SealedLog
+from affidavit.seal.log import SealedLog
 from affidavit.seal.names import Names
 from affidavit.seal.prepare import Prepared, Preparing
 from affidavit.seal.preparer import Job, Result
+from affidavit.seal.randomness import Randomness
 from affidavit.seal.recovery import Recovered, recover
 from affidavit.seal.shard import SealingShard, remove_unborn_shard
 from affidavit.text import b64u, uuid7
@@ -48,6 +49,8 @@ from affidavit.tlog.note import parse_vkey
 CUT_BYTES_MAX: Final = 16 << 20
 """Content of one cut: bounds the memory of the sealer and the time until its head."""
 CUT_RECORDS_MAX: Final = 20_000
+PUBLISH_BYTES: Final = 8 << 20
+"""Ciphertext that is published together while there is a backlog: about a second's work."""
 ACCESS_KEPT_MAX: Final = 1_000
 """Sealed access events that may still be honoured; they are asked for within seconds."""
 
@@ -294,12 +297,14 @@ class Sealer:
     def step(self) -> int:
         """One beat: hand over what was read, seal what was handed over a beat ago, publish it.
 
-        Returns how much was under way; 0 means that everything that was written is sealed.
+        With a backlog, several beats are published together: a third of publishing is waiting for syncs, whatever the
+        size of a cut. Returns how much was under way; 0 means that everything that was written is sealed.
         """
         self.is_broken = True
         taken = self._beat()
-        self._publish()
-        self._delete_files()
+        if not self.is_behind or sum(log.pending_bytes for log in self.logs.values()) >= PUBLISH_BYTES:
+            self._publish()
+            self._delete_files()
         self.is_broken = False
         return taken
 
@@ -309,8 +314,8 @@ class Sealer:
         before, self._flight = self._flight, []
         if before:
             self._seal(before, self._hand.collect())
-            self._publish()
-            self._delete_files()
+        self._publish()
+        self._delete_files()
         self.is_broken = False
 
     def _beat(self) -> int:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 import affidavit_verify
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import encode_meta
-from affidavit.ledger import reader, writer
+from affidavit.ledger import cut, reader, writer
 from affidavit.ledger.leaf import Leaf
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.seal import log as sealed_log
@@ -588,6 +588,34 @@ def test_much_is_sealed_in_cuts(installation: Installation, monkeypatch: pytest.
     assert sorted(leaf.id for leaf in leaves_of(installation, "default") if leaf.type == "llm.request") == sorted(calls)
     assert codes(installation) == set()
     assert list(installation.data.stage.iterdir()) == []
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["lives", "dies"])
+def test_beats_of_a_backlog_are_published_together(
+    installation: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    dies: bool,  # noqa: FBT001
+) -> None:
+    """A death between beats costs only work: what was sealed and not published is sealed anew, once."""
+    monkeypatch.setattr(cut, "READ_BYTES_MAX", 2000)
+    shard = installation.shard()
+    calls = [write_call(shard, REQUEST, RESPONSE) for _ in range(60)]
+    shard.sync()
+    heads = len(list(installation.data.log("default").heads.iterdir()))
+    beats = [installation.sealer.step()]
+    while installation.sealer.is_behind:
+        if dies and len(beats) == 5:
+            assert installation.sealer.logs["default"].pending_bytes > 0
+            restart(installation)
+        beats.append(installation.sealer.step())
+    assert len(beats) > 8
+    assert len(list(installation.data.log("default").heads.iterdir())) - heads <= 2 + dies
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert [leaf.id for leaf in leaves_of(installation, "default") if leaf.type == "llm.request"] == calls
+    assert codes(installation) == set()
+    assert list(installation.data.wal.iterdir()) == []
 
 
 def test_accesses_that_nobody_comes_for_are_forgotten(
