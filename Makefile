@@ -17,6 +17,9 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 # Line coverage that a full run must reach, in percent. Here and not in pyproject.toml, so that `pytest PATH` works.
 COVERAGE_MIN := 90
 
+# Minutes of rough handling of a whole service: `make kills`, and not part of `make test`.
+ROUGH := tests/kills tests/integration/badinput
+
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.
 NAME ?= gateway seal verify
@@ -64,7 +67,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the line coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/kills --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --ignore=tests/foreign $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 
 .PHONY: lint
 lint: install ## ruff, formatting, types, layers
@@ -100,8 +103,8 @@ bench: install ## run the benchmarks, or one (NAME=...)
 	done
 
 .PHONY: kills
-kills: install ## kill -9 each kind of process under load, and see that nothing is lost (`ARGS="-m long"`: ten times each)
-	@$(BIN)/pytest tests/kills $(ARGS)
+kills: install ## kill -9 under load, full disks, stepped clocks: nothing is lost (`ARGS="-m long"`: ten times each)
+	@$(BIN)/pytest $(ROUGH) $(ARGS)
 
 .PHONY: foreign
 foreign: install ## let strangers' programs check our logs (needs Go)
