@@ -558,7 +558,7 @@ BUNDLE_BYTES_MAX = TILE * (2 + 65535)
 PROJECT = r"[a-z0-9][a-z0-9-]{0,62}"
 _LEVEL = r"entries|[0-9]|[1-5][0-9]|6[0-3]"
 TILE_PATH = rf"tree/tile/(?P<level>{_LEVEL})/(?P<number>(?:x[0-9]{{3}}/)*[0-9]{{3}})(?:\.p/(?P<width>[0-9]{{1,3}}))?"
-DISPOSABLE = re.compile(rf"lock|index|lost\+found|wal/[^/]+/lock|logs/{PROJECT}/ids")
+DISPOSABLE = re.compile(rf"lock|index|lost\+found|wal/[^/]+/(?:lock|spare)|logs/{PROJECT}/ids")
 DIRECTORIES = re.compile(
     r"wal(?:/[a-z][a-z0-9-]{0,31}\.[A-Za-z0-9_-]{8})?|damaged(?:/[^/]+)?|stage"
     rf"|logs(?:/{PROJECT}(?:/(?:heads|bodies|headers|sheets|anchors|tree"

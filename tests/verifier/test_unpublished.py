@@ -32,6 +32,7 @@ def shard(data: Path, *files: bytes) -> None:
     place = data / "wal/gateway.AAAAAAAA"
     place.mkdir()
     (place / "lock").write_bytes(b"")
+    (place / "spare").write_bytes(bytes(5000))
     for number, content in enumerate(files, 1):
         (place / f"{number:08d}").write_bytes(content)
 

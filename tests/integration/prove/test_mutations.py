@@ -189,7 +189,9 @@ def test_a_file_that_nothing_accounts_for_is_found(data: Path, vkeys: Path, name
     same_verdicts(data, vkeys, name)
 
 
-@pytest.mark.parametrize("name", ["lock", "index/part", "logs/default/ids/000000", "wal/worker0.AAAAAAAA/lock"])
+@pytest.mark.parametrize(
+    "name", ["lock", "index/part", "logs/default/ids/000000", "wal/worker0.AAAAAAAA/lock", "wal/worker0.AAAAAAAA/spare"]
+)
 def test_what_is_disposable_changes_no_verdict(data: Path, vkeys: Path, name: str) -> None:
     path = data / name
     path.parent.mkdir(parents=True, exist_ok=True)
