@@ -93,5 +93,5 @@ class Spare:
 
     def _drop(self, fd: int) -> None:
         with contextlib.suppress(OSError):
-            os.unlink(self.path)
+            self._disk.unlink(self.path)
         os.close(fd)

@@ -302,7 +302,7 @@ class Shard:
     def _cut_room(self) -> None:
         """End the file at its last whole frame; where that fails, zeros stay behind it, and are a torn tail."""
         with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, self._offset)
+            self._disk.truncate(self._fd, self._offset)
 
     def _not_durable(self, error: OSError) -> NotDurableError:
         reason = os.strerror(error.errno or 0)

@@ -9,6 +9,7 @@ File ``run/sealed-through``: ``<when it was written> <through when everything du
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -43,8 +44,10 @@ class Watermark:
         # Records tell the time of day: what they claim beyond the last moment without a backlog is a stepped clock.
         through = max(now - lag_us, self._caught_up_us)
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(b"%d %d\n" % (now, through))
-        os.replace(temporary, self._path)
+        # A note that cannot be written ends no sealing: readers see the lag grow, and refuse calls in the end.
+        with contextlib.suppress(OSError):
+            temporary.write_bytes(b"%d %d\n" % (now, through))
+            os.replace(temporary, self._path)
         self._written_us = now
 
 

@@ -51,3 +51,13 @@ def test_it_is_written_once_a_second(tmp_path: Path, uptime: list[int]) -> None:
 def test_a_torn_or_foreign_file_says_nothing(tmp_path: Path, uptime: list[int], content: bytes) -> None:
     (tmp_path / WATERMARK_NAME).write_bytes(content)
     assert read_sealed_through(tmp_path, since_us=uptime[0] - 1) == uptime[0] - 1
+
+
+def test_a_note_that_cannot_be_written_ends_nothing_and_the_lag_grows(tmp_path: Path, uptime: list[int]) -> None:
+    watermark = Watermark(tmp_path)
+    watermark.note(lag_us=0)
+    written = uptime[0]
+    (tmp_path / WATERMARK_NAME).with_suffix(".tmp").mkdir()
+    uptime[0] += 60_000_000
+    watermark.note(lag_us=0)
+    assert read_sealed_through(tmp_path, since_us=0) == written
