@@ -4,8 +4,8 @@ Promise: `take` gives a file whose blocks are all written and durable, so that s
 nor extents and waits for no journal of the file system; or nothing, and then the caller makes room as it goes. A disk
 that has no space for it costs speed, never a call.
 
-Why beside the loop: taking 1 MiB of room in place stalls a worker for 3 ms. At 1,000 calls a second that happens 2.5
-times a second, and was the p99 of all calls.
+Why beside the loop: taking 1 MiB of room in place stalls a worker, and at 1,000 calls a second that happens 2.5 times a
+second. `affidavit bench sync` shows it in the p99.
 
 Required order: `prepare` → `take`, again and again → `close`. All but the thread's own work belongs to one thread.
 """

@@ -1,8 +1,8 @@
 """How much of the machine sealing takes: what nobody else wants while it keeps up, its share when it falls behind.
 
-Promise: work that keeps up runs in a thread of the kernel's idle class, so that a call that arrives never waits for it
-(at 2,000 calls a second on two cores the p99 of calls fell from 6.5 to 4.5 ms); work that is behind runs in the
-caller's thread, at the priority of its process, so that sealing is never starved. Only one of the two threads works at
+Promise: work that keeps up runs in a thread of the kernel's idle class, so that a call that arrives does not wait for
+it; work that is behind runs in the caller's thread, at the priority of its process, so that sealing is never starved
+(docs/adr/0003 has what was measured). Only one of the two threads works at
 a time, and the caller waits for it: owners of "one thread" stay that.
 
 A thread cannot leave the idle class without privileges, hence two of them.
