@@ -36,25 +36,28 @@ class Spare:
         self.path: Final = directory / SPARE_NAME
         self._disk: Final = disk
         self._fd = -1
-        self._done = Event()
         self._stop = Event()
         self._thread: Thread | None = None
 
     def prepare(self) -> None:
         """Begin to prepare a file, unless one is under way, ready, or could not be made."""
         if self._thread is None and not self._stop.is_set():
-            self._done.clear()
             self._thread = Thread(target=self._work, name="spare write-ahead file", daemon=True)
             self._thread.start()
 
     @property
     def is_ready(self) -> bool:
         """Whether `take` gives a file."""
-        return self._done.is_set() and self._fd >= 0
+        return self._fd >= 0 and not self.is_under_way
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the thread still works."""
+        return self._thread is not None and self._thread.is_alive()
 
     def take(self) -> int | None:
         """Descriptor of the prepared file, which still lies at `path`; or ``None``. Another may be prepared then."""
-        if not self._done.is_set():
+        if self.is_under_way:
             return None
         fd, self._fd = self._fd, -1
         self._thread = None
@@ -75,7 +78,6 @@ class Spare:
             # If we die from here on, the file is left over: zeros, which the sealer removes with the shard.
             fd = self._disk.create(self.path)
         except OSError:
-            self._done.set()
             return
         try:
             for offset in range(0, SPARE_BYTES, _PIECE_BYTES):
@@ -89,7 +91,6 @@ class Spare:
             pass  # no space: the shard makes room as it goes, and is refused by the disk itself when there is none
         if self._fd < 0:
             self._drop(fd)
-        self._done.set()
 
     def _drop(self, fd: int) -> None:
         with contextlib.suppress(OSError):

@@ -2,8 +2,8 @@
 
 Promise: work that keeps up runs in a thread of the kernel's idle class, so that a call that arrives does not wait for
 it; work that is behind runs in the caller's thread, at the priority of its process, so that sealing is never starved
-(docs/adr/0003 has what was measured). Only one of the two threads works at
-a time, and the caller waits for it: owners of "one thread" stay that.
+(docs/adr/0003 has what was measured). Only one of the two threads works at a time, and the caller waits for it: owners
+of "one thread" stay that.
 
 A thread cannot leave the idle class without privileges, hence two of them.
 """

@@ -82,7 +82,7 @@ def test_a_disk_without_space_costs_nothing_but_the_spare(tmp_path: Path, failin
 
     spare = Spare(tmp_path, disk=QuickDisk(before))
     spare.prepare()
-    until(spare._done.is_set)
+    until(lambda: not spare.is_under_way)
     assert not spare.is_ready
     assert spare.take() is None
     assert list(tmp_path.iterdir()) == []
@@ -94,7 +94,13 @@ def test_a_busy_shard_goes_on_in_prepared_files(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(module, "SPARE_BYTES", 2 << 20)
     monkeypatch.setattr("affidavit.ledger.wal.SPARE_BYTES", 2 << 20)
     disk, clock = QuickDisk(), Clock()
-    shard = make_shard(tmp_path, disk=disk, clock=clock, spare=lambda directory: Spare(directory, disk=disk))
+    made: list[Spare] = []
+
+    def make_spare(directory: Path) -> Spare:
+        made.append(Spare(directory, disk=disk))
+        return made[0]
+
+    shard = make_shard(tmp_path, disk=disk, clock=clock, spare=make_spare)
     directory = tmp_path / shard.name
     reader = make_reader(tmp_path)
     data = [bytes([number]) * 9000 for number in range(256)] * 5
@@ -102,8 +108,7 @@ def test_a_busy_shard_goes_on_in_prepared_files(tmp_path: Path, monkeypatch: pyt
     for one in data:
         shard.begin("default").finish(meta=b"{}", data=one)
         shard.sync()
-        if shard._spare is not None and shard._spare._thread is not None:
-            until(shard._spare._done.is_set)
+        until(lambda: not made[0].is_under_way)
         read += [record.data for record in read_all(reader, dead=False)]
     assert read == data
     file, _ = split_position(shard.flush())
@@ -114,8 +119,7 @@ def test_a_busy_shard_goes_on_in_prepared_files(tmp_path: Path, monkeypatch: pyt
         clock.age()
         shard.begin("default").finish(meta=b"{}", data=b"calm")
         shard.sync()
-        if shard._spare is not None and shard._spare._thread is not None:
-            until(shard._spare._done.is_set)
+        until(lambda: not made[0].is_under_way)
     assert not (directory / SPARE_NAME).exists()
     shard.close()
     assert len(read_all(make_reader(tmp_path))) == len(data) + 3
