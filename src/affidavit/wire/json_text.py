@@ -35,7 +35,11 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
-_MEMBER: Final = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_NAME: Final = rb'[ \t\r\n]*+[{,][ \t\r\n]*+"[^"\\]*+'
+_COLON: Final = rb'"[ \t\r\n]*+:[ \t\r\n]*+'
+_MEMBER: Final = re.compile(_NAME + _COLON)
+_ESCAPED_MEMBER: Final = tuple(map(re.compile, (_NAME, rb'(?:\\.[^"\\]*+){1,500}', _COLON)))
+"""Beginning, escapes and end of a member whose name has escapes: so many at once, because memory grows with them."""
 _ELEMENT: Final = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
 _END: Final = re.compile(rb"[ \t\r\n]*+[}\]]")
 _INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,14}|0")
@@ -107,13 +111,25 @@ def places_of_members(text: bytes, *, start: int, end: int, values: Mapping[str,
     position = start
     for name, value in values.items():
         found = _MEMBER.match(text, position)
+        place = found.end() if found is not None else _behind_escaped_name(text, position)
         # JSON values delimit themselves: a text that begins with a value, followed by a comma or bracket, is that
         # value.
-        if found is None or not text.startswith(value, found.end()):
+        if place is None or not text.startswith(value, place):
             return None
-        places[name] = found.end()
-        position = found.end() + len(value)
+        places[name] = place
+        position = place + len(value)
     return places if _END.match(text, position if values else start + 1) else None
+
+
+def _behind_escaped_name(text: bytes, position: int) -> int | None:
+    """Return where the value of a member begins whose name has escapes; the member begins at ``position``."""
+    beginning, escapes, colon = _ESCAPED_MEMBER
+    found = beginning.match(text, position)
+    while found is not None:
+        position = found.end()
+        found = escapes.match(text, position)
+    found = colon.match(text, position)
+    return None if found is None else found.end()
 
 
 def places_of_elements(text: bytes, *, start: int, lengths: Iterable[int]) -> list[int]:

@@ -94,6 +94,7 @@ def test_everything_unreadable_is_caught_by_one_name(text):
         b'{"a": 1, "b": "x", "c": true}',
         b'{"\\u0061":1,"\\"b":2,"\xc3\xa9":3}',
         b'{"1":1,"a":"a","b":"\\"b\\":1"}',
+        b'{"a' + b'\\n\\"b' * 2_000 + b'":1,"' + b"\\t" * 500 + b'" : 2}',
     ],
 )
 @pytest.mark.parametrize("around", [(b"", b""), (b"xx", b"yy"), (b'[{"a":1},', b"]")])
