@@ -89,6 +89,7 @@ def machine(directory: Path) -> dict[str, Any]:
     """What stands next to every figure."""
     return {
         "cpu": processor(),
+        "python": sys.version,  # with its build: how an interpreter was compiled is a tenth of every figure here
         "filesystem": filesystem(directory),
         "fdatasync_p99_ms": round(sync_p99_ms(directory), 3),
     }

@@ -268,6 +268,9 @@ class ShardReader:
         if record is None:
             if frame.number and frame.key_file < self._first:
                 return  # the rest of a record that was sealed: the file in which it began is deleted only then
+            if frame.last and not frame.number:
+                whole.append(self._one_frame(frame))  # most records
+                return
             record = self._begin(frame)
         if frame.number != record.frames:
             message = "a write-ahead frame is missing or doubled"
@@ -277,7 +280,35 @@ class ShardReader:
             del self._records[frame.record]
             whole.append(self._record(frame.record, record, seq=frame.seq))
 
+    def _one_frame(self, frame: Frame) -> WalRecord:
+        """A record that is one frame."""
+        aead, log = self._key(frame)
+        try:
+            meta, data = parse_content(open_frame(frame, aead=aead, shard=self._name_bytes))
+        except CorruptionError:
+            # Its key is drawn: read again, the frame must say the same.
+            self._records[frame.record] = _Open(aead=aead, file=frame.key_file, log=log)
+            raise
+        return WalRecord(
+            shard=self.name,
+            source=self.source,
+            boot=self.boot,
+            log=log,
+            number=frame.record,
+            file=frame.key_file,
+            seq=frame.seq,
+            digest=sha256(frame.raw).digest(),
+            metas=(meta,) if meta else (),
+            data=data,
+        )
+
     def _begin(self, frame: Frame) -> _Open:
+        aead, log = self._key(frame)
+        self._records[frame.record] = record = _Open(aead=aead, file=frame.key_file, log=log)
+        return record
+
+    def _key(self, frame: Frame) -> tuple[AESGCM, str]:
+        """Key and log of the record that begins with this frame."""
         ratchet = self._ratchets.get(frame.key_file)
         if frame.number or ratchet is None or self._header is None or frame.log >= len(self._header.logs):
             message = "a write-ahead frame continues a record that has no beginning"
@@ -286,11 +317,9 @@ class ShardReader:
             message = "a write-ahead frame names a record key that its file cannot have given"
             raise CorruptionError(message)
         ratchet.skip_to(frame.key_index)
-        record = _Open(aead=AESGCM(ratchet.draw()), file=frame.key_file, log=self._header.logs[frame.log])
-        self._records[frame.record] = record
         if len(self._ratchets) > 1:
-            self._ratchets = {file: ratchet for file, ratchet in self._ratchets.items() if file >= self._file}
-        return record
+            self._ratchets = {file: other for file, other in self._ratchets.items() if file >= self._file}
+        return AESGCM(ratchet.draw()), self._header.logs[frame.log]
 
     def _record(self, number: int, record: _Open, *, seq: int) -> WalRecord:
         return WalRecord(

@@ -12,7 +12,7 @@ import pytest
 from affidavit.seal import pace as module
 from affidavit.seal.hand import HelpingHand
 from affidavit.seal.names import Names
-from affidavit.seal.pace import CALM_LAG_US_MAX, Pace, is_calm
+from affidavit.seal.pace import BURST_LAG_US_MAX, CALM_LAG_US_MAX, WINDOW_US, Pace, is_calm
 
 
 def test_who_keeps_up_steps_back_and_who_is_behind_does_not() -> None:
@@ -23,6 +23,48 @@ def test_who_keeps_up_steps_back_and_who_is_behind_does_not() -> None:
         first = pace.calmly(threading.get_ident)
         assert first == pace.calmly(threading.get_ident) != threading.get_ident()
     assert not is_calm()
+
+
+class Load:
+    """A sealer whose lag grows by so much a second, in windows."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.lag_us = 0
+        self.pace = Pace(mono_us=lambda: self.now_us)
+
+    def is_calm(self, *, windows: int, growth: float) -> bool:
+        """Whether the last of so many pieces of work was done calmly."""
+        calm = False
+        for _ in range(windows):
+            self.now_us += WINDOW_US
+            self.lag_us = max(self.lag_us + int(growth * WINDOW_US), 0)
+            calm = self.pace.by_lag(is_calm, lag_us=self.lag_us)
+        return calm
+
+
+def test_a_burst_is_served_first_until_sealing_is_a_minute_late() -> None:
+    load = Load()
+    with contextlib.closing(load.pace):
+        assert load.is_calm(windows=20, growth=0.8)
+        assert CALM_LAG_US_MAX < load.lag_us < BURST_LAG_US_MAX
+        assert not load.is_calm(windows=20, growth=0.8)
+
+
+def test_a_load_that_outlasts_the_burst_does_not_starve_sealing() -> None:
+    load = Load()
+    with contextlib.closing(load.pace):
+        assert load.is_calm(windows=10, growth=0.8)
+        assert not load.is_calm(windows=1, growth=0.1)
+        assert not load.is_calm(windows=1, growth=-0.5)
+        assert load.is_calm(windows=20, growth=-0.8)
+
+
+def test_a_load_that_can_be_followed_is_no_burst() -> None:
+    load = Load()
+    with contextlib.closing(load.pace):
+        assert load.is_calm(windows=9, growth=0.2)
+        assert not load.is_calm(windows=9, growth=0.2)
 
 
 def test_an_error_comes_back_as_it_was_raised() -> None:
