@@ -42,6 +42,8 @@ Digest = Annotated[str, Meta(min_length=DIGEST_CHARACTERS, max_length=DIGEST_CHA
 Boot = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8}\Z")]
 SourceId = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 Project = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
+Text = Annotated[str, Meta(pattern=r"\A[ -~]{1,4096}\Z")]
+"""An origin or a vkey."""
 Count = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
@@ -95,8 +97,8 @@ class ProjectCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A log comes into being, with its keys."""
 
     project: Project
-    origin: str
-    vkeys: tuple[str, str]
+    origin: Text
+    vkeys: tuple[Text, Text]
 
 
 class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,7 +136,7 @@ class RosterRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One project log, as the system log saw it."""
 
     project: Project
-    origin: str
+    origin: Text
     size: Count
     root: Digest
 

@@ -43,6 +43,16 @@ def test_the_untouched_ledger_raises_nothing(data: Path, vkeys: Path) -> None:
     assert (code, verdicts_of_json(result)) == (0, verdicts(report))
 
 
+def test_a_control_character_in_a_vkey_is_judged_the_same(data: Path, vkeys: Path) -> None:
+    """It is ASCII, and JSON does not escape it; it is no text all the same."""
+    bundles = (data / "logs/system/tree/tile/entries").rglob("*")
+    path = max((path for path in bundles if path.is_file()), key=lambda path: path.stat().st_size)
+    content = path.read_bytes()
+    at = content.index(b'"vkeys":["') + 40
+    path.write_bytes(content[:at] + b"\x7f" + content[at + 1 :])
+    same_verdicts(data, vkeys, f"{path.relative_to(data)}: byte {at}")
+
+
 @pytest.mark.timeout(300)  # 1,000 runs of some 20 ms, on a machine that may be busy
 def test_any_one_byte_changed_is_found(data: Path, vkeys: Path) -> None:
     draw = random.Random(20_251_121)
