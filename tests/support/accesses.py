@@ -9,11 +9,11 @@ from affidavit.ledger.wal import Shard
 from tests.support.installation import clock_us, new_id
 
 
-def write_access(
-    shard: Shard, *leaves: tuple[int, int], view: View = "wire", log: str = "default", time_us: int | None = None
-) -> dict[str, Any]:
-    """Queue a reading of leaf ranges; returns the question that the sealer is asked for it."""
-    meta = AccessMeta(
+def access_meta(
+    *leaves: tuple[int, int], view: View = "wire", log: str = "default", time_us: int | None = None
+) -> AccessMeta:
+    """What the api process records of a reading of leaf ranges."""
+    return AccessMeta(
         type="access.read",
         id=new_id(),
         time_us=clock_us() if time_us is None else time_us,
@@ -24,6 +24,13 @@ def write_access(
         identity=Identity(user="uid:1000"),
         origin="cli",
     )
+
+
+def write_access(
+    shard: Shard, *leaves: tuple[int, int], view: View = "wire", log: str = "default", time_us: int | None = None
+) -> dict[str, Any]:
+    """Queue a reading of leaf ranges; returns the question that the sealer is asked for it."""
+    meta = access_meta(*leaves, view=view, log=log, time_us=time_us)
     record = shard.begin("system")
     record.finish(meta=encode_meta(meta))
     shard.sync()

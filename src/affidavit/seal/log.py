@@ -115,23 +115,27 @@ class SealedLog:
 
     def add(self, prepared: Prepared, record: WalRecord) -> None:
         """Seal a record under its number at its source."""
-        self._add(prepared, record.digest, record)
+        self._add(prepared, record, Source(id=record.source, boot=record.boot, seq=record.seq))
 
-    def add_closed(self, prepared: Prepared, *, digest: bytes | None) -> None:
-        """Seal a record that the sealer closes, under its own source; `digest` is that of the frames found."""
-        self._add(prepared, digest, None)
+    def add_closed(self, prepared: Prepared, *, record: WalRecord | None) -> None:
+        """Seal what the sealer closes, under its own source: the frames found of a record, or a call without any."""
+        self._add(prepared, record, None)
 
-    def _add(self, prepared: Prepared, digest: bytes | None, record: WalRecord | None) -> None:
+    def _add(self, prepared: Prepared, record: WalRecord | None, source: Source | None) -> None:
         self._make_room()
         record_id = uuid_bytes(prepared.id)
         header_block = self._header(prepared, record_id)
-        body = None if prepared.body is None else self._body(prepared, prepared.body, record_id)
+        body = None
+        if prepared.body is not None:
+            wire = record.data if record is not None and prepared.body.has_wire else b""
+            body = self._body(prepared, prepared.body, wire, record_id)
         # Drawn last: room and shared values take leaves of the sealer's own, and numbers rise with the leaves.
-        source = self._own_source() if record is None else Source(id=record.source, boot=record.boot, seq=record.seq)
+        if source is None:
+            source = self._own_source()
         entry = format_record_leaf(
             record_id,
             source=source,
-            digest=digest,
+            digest=None if record is None else record.digest,
             time_us=prepared.time_us,
             type=prepared.type,
             header=(prepared.header_root, sha256(header_block).digest()),
@@ -277,14 +281,14 @@ class SealedLog:
             associated=self._place.header_of(record_id, key_version=HEADER_KEY_VERSION),
         )
 
-    def _body(self, prepared: Prepared, body: PreparedBody, record_id: bytes) -> _SealedBody:
+    def _body(self, prepared: Prepared, body: PreparedBody, wire: bytes, record_id: bytes) -> _SealedBody:
         wrapping = self._scope_key(body)
         now_s = prepared.time_us // 1_000_000
-        wire, scope = body.wire, wrapping.scope
+        scope = wrapping.scope
         is_request = prepared.type == LLM_REQUEST and body.json_wire
         beginning = self._citations.beginning(scope, wire, now_s=now_s) if is_request else NO_BEGINNING
         # Sharing a value adds a leaf of its own, so the index of this record is known only after it.
-        shared = self._shared(body, wrapping, start=beginning.length, now_s=now_s) if body.shared else {}
+        shared = self._shared(body, wire, wrapping, start=beginning.length, now_s=now_s) if body.shared else {}
         leaf = self.next_leaf
         layout = self._citations.lay_out(
             wire,
@@ -327,7 +331,9 @@ class SealedLog:
             return self._ring.key_of(Kind.SUBJECT, self.name, body.subject)
         return self._ring.key_of(Kind.APP, self.name, body.scope_app)
 
-    def _shared(self, body: PreparedBody, subject: RingKey, *, start: int, now_s: int) -> dict[int, Citation]:
+    def _shared(
+        self, body: PreparedBody, wire: bytes, subject: RingKey, *, start: int, now_s: int
+    ) -> dict[int, Citation]:
         """Citations of system prompts and tool definitions that the app owns, by their offset in the wire bytes.
 
         Those that begin before `start` are part of the beginning, which is cited already.
@@ -337,7 +343,7 @@ class SealedLog:
         for offset, length in body.shared:
             if offset < start or length < SHARED_BYTES_MIN:
                 continue
-            value = body.wire[offset : offset + length]
+            value = wire[offset : offset + length]
             citation = self._citations.recall_whole(app_scope, value, now_s=now_s)
             if citation is None and self._is_common(app_scope, value, subject):
                 citation = self._add_shared(value, app_scope, now_s)
@@ -361,7 +367,7 @@ class SealedLog:
         record_id = uuid7(time_us=now, random=self._take_random(10))
         seed = self._take_random(SEED_BYTES)
         slots = (span(value), *([NULL] * (len(BODY_SLOTS.names) - 1)))
-        body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}", wire=value)
+        body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}")
         layout = Layout(leb128(len(value) << 1), value)
         wrapping = self._ring.key_for(Kind.APP, app_scope)
         sealed = self._seal_body(uuid_bytes(record_id), body, layout, wrapping=wrapping)

@@ -62,16 +62,20 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
 
 
 class PreparedBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """The body of a prepared record, before its bytes are laid out against earlier ones."""
+    """The body of a prepared record, before its wire bytes are laid out against earlier ones.
+
+    The wire bytes are not in it: they are the record's data, which whoever asked for the preparation has.
+    """
 
     seed: bytes
     root: bytes
     meta: bytes
-    wire: bytes
+    has_wire: bool = True
+    """Whether the record's data are wire bytes to be kept; an access event has none."""
     json_wire: bool = False
-    """Whether `wire` parses as JSON, so that its strings may be cited."""
+    """Whether the wire bytes parse as JSON, so that their strings may be cited."""
     shared: tuple[tuple[int, int], ...] = ()
-    """`(offset, length)` of system prompts and tool definitions in `wire`."""
+    """`(offset, length)` of system prompts and tool definitions in the wire bytes."""
     subject: str | None = None
     scope_app: str = ""
 
@@ -183,7 +187,6 @@ class Preparing:
         body = self._body(
             slots,
             meta=object_of(_REQUEST_META, _content(meta), context, http, identity_json, model_json),
-            wire=record.data,
             json_wire=_is_json(meaning),
             shared=meaning.shared_candidates,
             subject=subject,
@@ -242,7 +245,6 @@ class Preparing:
         body = self._body(
             slots,
             meta=object_of(_RESPONSE_META, _content(meta), error_json, finish_json, http, model_json),
-            wire=record.data,
             json_wire=_is_json(meaning),
             subject=context.subject,
             scope_app=context.scope_app,
@@ -281,7 +283,9 @@ class Preparing:
             actor=("human", "peer"),
         )
         slots = (span(b""), NULL, identity, access, *_NO_SLOTS[4:])
-        body = self._body(slots, meta=object_of(_ACCESS_META, access, identity), wire=b"", subject=meta.identity.user)
+        body = self._body(
+            slots, meta=object_of(_ACCESS_META, access, identity), has_wire=False, subject=meta.identity.user
+        )
         return self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
 
     def source(self, record_id: str, *, kind: str, time_us: int) -> Prepared:
@@ -296,7 +300,7 @@ class Preparing:
             counts=(len(record.data), 0, 0, 0, 1),
             capture=("write_ahead", None, "unparsed", NORMALISER_VERSION),
         )
-        body = self._body((span(record.data), *_NO_SLOTS[1:]), meta=b"{}", wire=record.data)
+        body = self._body((span(record.data), *_NO_SLOTS[1:]), meta=b"{}")
         return self._prepared(record_id, time_us=time_us, header=header, body=body)
 
     def _response_header(
@@ -351,7 +355,7 @@ class Preparing:
         slots: tuple[bytes, ...],
         *,
         meta: bytes,
-        wire: bytes,
+        has_wire: bool = True,
         json_wire: bool = False,
         shared: tuple[tuple[int, int], ...] = (),
         subject: str | None = None,
@@ -362,7 +366,7 @@ class Preparing:
             seed=seed,
             root=BODY_SLOTS.root(seed, slots),
             meta=meta,
-            wire=wire,
+            has_wire=has_wire,
             json_wire=json_wire,
             shared=shared,
             subject=subject,

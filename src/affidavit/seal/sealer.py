@@ -393,7 +393,7 @@ class Sealer:
         """Close a record whose last frame never came, with the frames found, unless an earlier start has done it."""
         if prepared.id in self._own_records or b64u(job.record.digest) in self._own_records:
             return
-        self.logs[job.record.log].add_closed(prepared, digest=job.record.digest)
+        self.logs[job.record.log].add_closed(prepared, record=job.record)
 
     def _close_dead_shards(self) -> int:
         """Calls of dead capture processes that have no outcome get `unknown_outcome`, under the sealer's own source."""
@@ -418,7 +418,7 @@ class Sealer:
                 now = self._clock_us()
                 record_id = uuid7(time_us=now, random=self._randomness.take(10))
                 prepared = self._preparing.unknown_outcome(context, record_id=record_id, time_us=now)
-                self.logs[context.log].add_closed(prepared, digest=None)
+                self.logs[context.log].add_closed(prepared, record=None)
             shard.calls.close(context.call)
         return len(remaining)
 
