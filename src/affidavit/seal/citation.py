@@ -152,7 +152,7 @@ class Citations:
                 # The common case, in few steps: everything is new, and each string is owned where it stands.
                 for digest, (offset, _) in zip(digests, places, strict=True):
                     self._remember(digest, _Known(leaf, offset, now_s))
-                return Layout(leb128(len(wire) << 1), wire, now_s, (Citation(leaf, 0, len(wire)),))
+                return Layout(whole(wire), wire, now_s, (Citation(leaf, 0, len(wire)),))
         return self._lay_out_pieces(
             wire, places, scope=scope, beginning=beginning, shared=shared, leaf=leaf, now_s=now_s
         )
@@ -332,6 +332,11 @@ def _first(pieces: Sequence[Citation], length: int) -> list[Citation]:
         first.append(piece if piece.length <= length else Citation(piece.leaf, piece.offset, length))
         length -= piece.length
     return first
+
+
+def whole(wire: bytes) -> bytes:
+    """The pieces of a record that cites nothing: it owns all of its wire bytes."""
+    return leb128(len(wire) << 1) if wire else b""
 
 
 def leb128(number: int) -> bytes:

@@ -30,6 +30,11 @@ _QUICK: Final = zstandard.ZstdCompressionParameters(
 )
 
 
+def body_content(meta: bytes, *, pieces: bytes, owned: bytes) -> bytes:
+    """What is compressed of a body: docs/formats.md, section 4."""
+    return b"".join((len(meta).to_bytes(4, "big"), meta, len(pieces).to_bytes(4, "big"), pieces, owned))
+
+
 def make_compress() -> Callable[[bytes], bytes]:
     """A function that compresses the content of a body; for one thread."""
     dictionary = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

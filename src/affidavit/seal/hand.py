@@ -1,10 +1,9 @@
 """Where preparation happens: in the sealer's own process, or in a helping hand beside it.
 
 Promise: batches come back in the order in which they went out. The helping hand is a process of its own that never had
-a key: it is started from a
-fresh interpreter, gets records in clear over a socket pair, and gives back commitments. If it dies, `collect` raises,
-the sealer ends, and a fresh one
-goes on from the write-ahead log.
+a key: it is started from a fresh interpreter, gets records in clear over a socket pair, and gives back commitments and
+compressed answers; for both it is taken at its word (docs/adr/0002). If it dies, `collect` raises, the sealer ends, and
+a fresh one goes on from the write-ahead log.
 
 Both ends speak ``u32 length ‖ MessagePack``.
 """

@@ -37,8 +37,8 @@ from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Leaf, Source, bucket, format_leaf, format_record_leaf
 from affidavit.ledger.stage import Part
 from affidavit.ledger.writer import LogWriter
-from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, leb128
-from affidavit.seal.compression import make_compress
+from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, whole
+from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.randomness import Randomness
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
@@ -301,20 +301,22 @@ class SealedLog:
         )
         if is_request:
             self._citations.remember_request(scope, wire, layout, beginning=beginning, now_s=now_s)
-        return self._seal_body(record_id, body, layout, wrapping=wrapping)
+        compressed = body.compressed
+        if compressed is None or len(layout.owned) != len(wire):  # Not all of the bytes are its own: it cites.
+            compressed = self._compressed(body.meta, layout)
+        return self._seal_body(record_id, body, compressed, wrapping=wrapping)
 
-    def _seal_body(self, record_id: bytes, body: PreparedBody, layout: Layout, *, wrapping: RingKey) -> _SealedBody:
+    def _compressed(self, meta: bytes, layout: Layout) -> bytes:
+        return self._compress(body_content(meta, pieces=layout.pieces, owned=layout.owned))
+
+    def _seal_body(self, record_id: bytes, body: PreparedBody, compressed: bytes, *, wrapping: RingKey) -> _SealedBody:
         """The body for the next leaf."""
-        meta = body.meta
-        content = b"".join(
-            (len(meta).to_bytes(4, "big"), meta, len(layout.pieces).to_bytes(4, "big"), layout.pieces, layout.owned)
-        )
         random = self._take_random(_BODY_RANDOM_BYTES)
         key, nonce, row_nonce = random[:KEY_BYTES], random[KEY_BYTES:-NONCE_BYTES], random[-NONCE_BYTES:]
         ciphertext = seal(
             AESGCM(key),
             nonce=nonce,
-            plaintext=BODY_VERSION + body.seed + self._compress(content),
+            plaintext=BODY_VERSION + body.seed + compressed,
             associated=self._place.body_of(record_id),
         )
         row = format_row(SheetRow(wrapping.id, wrap_key(wrapping.key, key), self._body_end + 4, len(ciphertext)))
@@ -368,9 +370,9 @@ class SealedLog:
         seed = self._take_random(SEED_BYTES)
         slots = (span(value), *([NULL] * (len(BODY_SLOTS.names) - 1)))
         body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}")
-        layout = Layout(leb128(len(value) << 1), value)
+        compressed = self._compressed(body.meta, Layout(whole(value), value))
         wrapping = self._ring.key_for(Kind.APP, app_scope)
-        sealed = self._seal_body(uuid_bytes(record_id), body, layout, wrapping=wrapping)
+        sealed = self._seal_body(uuid_bytes(record_id), body, compressed, wrapping=wrapping)
         source = self._own_source()
         member = Body(b64u(sealed.root), b64u(sealed.sha256), bucket(len(sealed.ciphertext)))
         entry = format_leaf(Leaf.of(id=record_id, src=source, time_us=now, type=CONTENT_SHARED, body=member))

@@ -16,6 +16,8 @@ from msgspec import Meta
 from affidavit.crypt.commitment import NULL, SEED_BYTES
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE, OutcomeClass
 from affidavit.ledger.cut import WalRecord
+from affidavit.seal.citation import whole
+from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
 from affidavit.seal.record_in import AccessIn, RequestIn, ResponseIn
 from affidavit.seal.slots import (
@@ -78,6 +80,11 @@ class PreparedBody(msgspec.Struct, frozen=True, kw_only=True, array_like=True, g
     """`(offset, length)` of system prompts and tool definitions in the wire bytes."""
     subject: str | None = None
     scope_app: str = ""
+    compressed: bytes | None = None
+    """The content of the body as it is where nothing is cited, compressed; ``None`` where it is likely to cite.
+
+    It is stored unseen, so whoever prepares is trusted with it, as with `root`.
+    """
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -135,12 +142,13 @@ _NO_SLOTS: Final = (NULL,) * len(BODY_SLOTS.names)
 class Preparing:
     """Prepares records under one configuration: registered names, the policy in force, randomness."""
 
-    __slots__ = ("_names", "_policy", "_random")
+    __slots__ = ("_compress", "_names", "_policy", "_random")
 
     def __init__(self, *, names: Names, policy: int | None, random: Callable[[int], bytes]) -> None:
         self._names: Final = names
         self._policy: Final = policy
         self._random: Final = random
+        self._compress: Final = make_compress()
 
     def request(self, meta: RequestIn, record: WalRecord, *, closed_us: int | None) -> tuple[Prepared, CallContext]:
         """An intent. `closed_us`: its last frame never came, nothing was forwarded, and the sealer closes it now."""
@@ -242,12 +250,15 @@ class Preparing:
             b'"provided"' if meaning.logprobs_state == "provided" else b'"not_provided"',
             error_json,
         )
+        body_meta = object_of(_RESPONSE_META, _content(meta), error_json, finish_json, http, model_json)
         body = self._body(
             slots,
-            meta=object_of(_RESPONSE_META, _content(meta), error_json, finish_json, http, model_json),
+            meta=body_meta,
             json_wire=_is_json(meaning),
             subject=context.subject,
             scope_app=context.scope_app,
+            # An answer hardly ever repeats an earlier one. A request does: it resends its conversation.
+            compressed=self._compress(body_content(body_meta, pieces=whole(record.data), owned=record.data)),
         )
         return self._prepared(meta.id, time_us=time_us, header=header, body=body, links={"call": context.call})
 
@@ -360,6 +371,7 @@ class Preparing:
         shared: tuple[tuple[int, int], ...] = (),
         subject: str | None = None,
         scope_app: str = "",
+        compressed: bytes | None = None,
     ) -> PreparedBody:
         seed = self._random(SEED_BYTES)
         return PreparedBody(
@@ -371,6 +383,7 @@ class Preparing:
             shared=shared,
             subject=subject,
             scope_app=scope_app,
+            compressed=compressed,
         )
 
     def _prepared(
