@@ -29,7 +29,7 @@ from affidavit.crypt.block import (
     uuid_bytes,
     wrap_key,
 )
-from affidavit.crypt.commitment import NULL, SEED_BYTES
+from affidavit.crypt.commitment import SEED_BYTES
 from affidavit.crypt.keyring import Keyring, Kind, RingKey
 from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, KEY_SHEET, LLM_REQUEST
 from affidavit.ledger.cut import WalRecord
@@ -37,11 +37,12 @@ from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Leaf, Source, bucket, format_leaf, format_record_leaf
 from affidavit.ledger.stage import Part
 from affidavit.ledger.writer import LogWriter
+from affidavit.seal.body_values import of_bytes
 from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, whole
 from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.randomness import Randomness
-from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION, span
+from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION
 from affidavit.text import b64u, uuid7
 
 HEADER_KEY_VERSION = 1
@@ -368,8 +369,7 @@ class SealedLog:
         now = self._clock_us()
         record_id = uuid7(time_us=now, random=self._take_random(10))
         seed = self._take_random(SEED_BYTES)
-        slots = (span(value), *([NULL] * (len(BODY_SLOTS.names) - 1)))
-        body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, slots), meta=b"{}")
+        body = PreparedBody(seed=seed, root=BODY_SLOTS.root(seed, of_bytes(value)), meta=b"{}")
         compressed = self._compressed(body.meta, Layout(whole(value), value))
         wrapping = self._ring.key_for(Kind.APP, app_scope)
         sealed = self._seal_body(uuid_bytes(record_id), body, compressed, wrapping=wrapping)

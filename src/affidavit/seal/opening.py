@@ -1,8 +1,9 @@
 """Opening records: the only place where content is decrypted again, against a durable access event.
 
 Promise: a record is opened for exactly what a sealed, fresh access event names, once. What comes out was checked
-against its leaf: digest of the ciphertext,
-root of the fields. Citations are opened here only to put the record together, and their bytes leave as part of it.
+against its leaf: digest of the ciphertext, root of the header's fields, and root of the body's, which commits to the
+exact bytes, cited ones included (AES-GCM does not commit to its key). Citations are opened here only to put the record
+together, and their bytes leave as part of it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from affidavit.errors import AccessRefusedError, CorruptionError, KeyMissingErro
 from affidavit.ledger.layout import BODIES_MAGIC, HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.seal.body_values import again
 from affidavit.seal.boilerplate import DICTIONARY_1
 from affidavit.seal.citation import Layout, assemble
 from affidavit.seal.log import HEADER_KEY_VERSION
 from affidavit.seal.slots import (
+    BODY_SLOTS,
     BODY_VERSION,
     HEADER_SLOTS,
     HEADER_VERSION,
+    NORMALISER_VERSION,
     HeaderValues,
     header_values_json,
     unpack_header,
@@ -111,9 +115,13 @@ class Opener:
         return found
 
     def wire(self, index: int, leaf: Leaf, *, size: int) -> bytes:
-        """The exact bytes of a record, citations followed."""
+        """The exact bytes of a record, citations followed, and all that the body says checked against the leaf.
+
+        Raises:
+            CorruptionError: They are not what the leaf commits to.
+        """
         body = self.body(index, leaf)
-        if body is None:
+        if body is None or leaf.body is None:
             return b""
 
         def owned_by(cited: int) -> bytes:
@@ -122,7 +130,15 @@ class Opener:
                 raise self._mismatch(index, "citation")
             return opened.layout.owned
 
-        return assemble(body.layout, leaf=index, owned_by=owned_by)
+        wire = assemble(body.layout, leaf=index, owned_by=owned_by)
+        header = self.header(index, leaf)
+        capture = header[0].capture if header is not None else None
+        if capture is None or capture[3] == NORMALISER_VERSION:
+            dialect = None if capture is None else capture[1]
+            values = again(leaf.type, meta=body.meta, wire=wire, dialect=dialect)
+            if b64u(BODY_SLOTS.root(body.seed, values)) != leaf.body.root:
+                raise self._mismatch(index, "content")
+        return wire
 
     def forget(self) -> None:
         """Drop everything in clear."""

@@ -8,14 +8,14 @@ the body. Randomness (the seeds of the commitments) is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from affidavit.crypt.commitment import NULL, SEED_BYTES
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE, OutcomeClass
 from affidavit.ledger.cut import WalRecord
+from affidavit.seal.body_values import of_access, of_bytes, of_request, of_response, status_of
 from affidavit.seal.citation import whole
 from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
@@ -31,15 +31,12 @@ from affidavit.seal.slots import (
     member_names,
     object_of,
     pack_header,
-    span,
 )
 from affidavit.wire.dialect import dialect_of
 from affidavit.wire.meaning import read_request, read_response
 from affidavit.wire.values import Dialect, RequestMeaning, ResponseMeaning
 
 HTTP_ERROR: Final = 400
-HTTP_STATUS_MAX: Final = 999
-"""Three digits, says RFC 9112."""
 UNREADABLE: Final = "unreadable"
 """Type of a whole record whose meta no version of ours wrote: kept as it stands."""
 
@@ -100,10 +97,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     body: PreparedBody | None = None
 
 
-class _Status(msgspec.Struct, gc=False):
-    status: Annotated[int, Meta(ge=0, le=HTTP_STATUS_MAX)] | None = None
-
-
 class _IdentityOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The slot `identity` of a request."""
 
@@ -125,7 +118,6 @@ class _ModelOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     service_tier: str | None = None
 
 
-_status = msgspec.json.Decoder(_Status)
 _NOT_JSON: Final = frozenset(
     (
         *("encoding_broken", "encoding_truncated", "encoding_unsupported"),
@@ -136,7 +128,6 @@ _NOT_JSON: Final = frozenset(
 _REQUEST_META: Final = member_names("content", "context", "http", "identity", "model")
 _RESPONSE_META: Final = member_names("content", "error", "finish", "http", "model")
 _ACCESS_META: Final = member_names("context", "identity")
-_NO_SLOTS: Final = (NULL,) * len(BODY_SLOTS.names)
 
 
 class Preparing:
@@ -178,17 +169,8 @@ class Preparing:
         identity_json = _identity_json(meta, user=user, source=source)
         model_json = canonical({"requested": meaning.model}) if meaning.model is not None else NULL
         http, context = bytes(meta.http), bytes(meta.context)
-        slots = (
-            span(record.data),
-            http,
-            identity_json,
-            context,
-            model_json,
-            span(meaning.params),
-            span(meaning.system),
-            span(meaning.messages),
-            span(meaning.tools),
-            *_NO_SLOTS[9:],
+        slots = of_request(
+            record.data, http=http, identity=identity_json, context=context, model=model_json, meaning=meaning
         )
         subject = user if source != "none" else None
         scope_app = identity.app or ""
@@ -219,7 +201,7 @@ class Preparing:
     def response(self, meta: ResponseIn, record: WalRecord, *, context: CallContext, closed_us: int | None) -> Prepared:
         """An outcome. `closed_us`: the capture process died within it; the sealer closes it now with what there is."""
         http = bytes(meta.http)
-        status = _status.decode(http).status if http != NULL else None
+        status = status_of(http)
         meaning = read_response(
             dialect=context.dialect,
             status=status or 0,
@@ -231,24 +213,9 @@ class Preparing:
         header = self._response_header(
             meta, meaning, context, status=status, size=len(record.data), time_us=time_us, closed_us=closed_us
         )
-        usage = meaning.usage
         model_json, finish_json, error_json = _model_json(meaning), _finish_json(meaning), _error_json(meta, meaning)
-        slots = (
-            span(record.data),
-            http,
-            NULL,
-            NULL,
-            model_json,
-            NULL,
-            NULL,
-            NULL,
-            NULL,
-            span(meaning.output),
-            span(meaning.reasoning),
-            finish_json,
-            NULL if usage is None else span(usage.raw),
-            b'"provided"' if meaning.logprobs_state == "provided" else b'"not_provided"',
-            error_json,
+        slots = of_response(
+            record.data, http=http, model=model_json, finish=finish_json, error=error_json, meaning=meaning
         )
         body_meta = object_of(_RESPONSE_META, _content(meta), error_json, finish_json, http, model_json)
         body = self._body(
@@ -293,9 +260,11 @@ class Preparing:
             capture=("write_ahead", None, "full", NORMALISER_VERSION),
             actor=("human", "peer"),
         )
-        slots = (span(b""), NULL, identity, access, *_NO_SLOTS[4:])
         body = self._body(
-            slots, meta=object_of(_ACCESS_META, access, identity), has_wire=False, subject=meta.identity.user
+            of_access(identity=identity, access=access),
+            meta=object_of(_ACCESS_META, access, identity),
+            has_wire=False,
+            subject=meta.identity.user,
         )
         return self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
 
@@ -311,7 +280,7 @@ class Preparing:
             counts=(len(record.data), 0, 0, 0, 1),
             capture=("write_ahead", None, "unparsed", NORMALISER_VERSION),
         )
-        body = self._body((span(record.data), *_NO_SLOTS[1:]), meta=b"{}")
+        body = self._body(of_bytes(record.data), meta=b"{}")
         return self._prepared(record_id, time_us=time_us, header=header, body=body)
 
     def _response_header(

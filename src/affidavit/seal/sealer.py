@@ -329,7 +329,8 @@ class Sealer:
             self._forgotten = []
         self._seal(before, results)
         closed = self._close_dead_shards()
-        return len(jobs) + len(before) + closed
+        # A record longer than one read gives nothing for a while.
+        return len(jobs) + len(before) + closed + self.is_behind
 
     def _read(self) -> list[_Flying]:
         """Whole records of all shards, in order; and what dead shards left unfinished."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,19 @@ from affidavit.errors import CorruptionError, KeyMissingError, NotFoundError
 from affidavit.ledger.layout import SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Header, Leaf
 from affidavit.ledger.reader import head_size
+from affidavit.seal.citation import whole
+from affidavit.seal.compression import body_content, make_compress
+from affidavit.seal.hand import OwnHand
+from affidavit.seal.names import Names
 from affidavit.seal.opening import Opener
-from tests.support.installation import ORIGIN_PREFIX, Installation, chat_request, chat_response, write_call
+from affidavit.seal.preparer import Preparer, Result
+from tests.support.installation import (
+    ORIGIN_PREFIX,
+    Installation,
+    chat_request,
+    chat_response,
+    write_call,
+)
 from tests.support.story import QuickDisk
 
 PROMPT = "a prompt that all share, " * 20
@@ -184,3 +196,39 @@ def test_the_log_and_the_ring_belong_together(bench: Bench, tmp_path: Path) -> N
     elsewhere = Opener(layout=bench.layout, origin=f"{ORIGIN_PREFIX}/other", ring=bench.installation.ring)
     with pytest.raises(CorruptionError, match="does not open here"):
         elsewhere.header(index, leaf)
+
+
+class LyingHand(OwnHand):
+    """Gives other bytes to be stored than those that it committed to."""
+
+    def collect(self) -> list[Result]:
+        return [self._falsified(result) for result in super().collect()]
+
+    def _falsified(self, result: Result) -> Result:
+        if result.prepared is None or result.prepared.body is None or result.prepared.body.compressed is None:
+            return result
+        body, other = result.prepared.body, chat_response("another")
+        compressed = make_compress()(body_content(body.meta, pieces=whole(other), owned=other))
+        prepared = msgspec.structs.replace(result.prepared, body=msgspec.structs.replace(body, compressed=compressed))
+        return msgspec.structs.replace(result, prepared=prepared)
+
+
+def test_bytes_that_the_leaf_does_not_commit_to_are_not_shown(tmp_path: Path) -> None:
+    def lying(names: Names, policy: int | None) -> OwnHand:
+        return LyingHand(Preparer(names=names, policy=policy, random=os.urandom, clock_us=lambda: 1))
+
+    installation = Installation(tmp_path, disk=QuickDisk(), signer_disk=QuickDisk(), make_hand=lying).start()
+    shard = installation.shard()
+    write_call(shard, REQUESTS[0], chat_response("the truth"), user="ann")
+    shard.flush()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    opener, size = installation.opener(), head_size(installation.data.log("default"))
+    for index in range(size):
+        leaf = opener.leaf(index, size=size)
+        if leaf.type == "llm.request":
+            assert opener.wire(index, leaf, size=size) == REQUESTS[0]
+        elif leaf.type == "llm.response":
+            with pytest.raises(CorruptionError, match="the content of leaf"):
+                opener.wire(index, leaf, size=size)

@@ -34,6 +34,7 @@ from tests.support.installation import (
 from tests.support.shards import frames_of
 from tests.support.story import QuickDisk, leaves_of, quicken_verifier, verify
 
+LONG = chat_request("be brief", "a long question " * 400_000)
 DAMAGED = {("WARN", "GAP", "system"), ("WARN", "GAP", "default"), ("WARN", "DAMAGED-WAL", None)}
 REQUEST, RESPONSE = chat_request("be brief", "a question"), chat_response("an answer")
 
@@ -629,3 +630,16 @@ def test_accesses_that_nobody_comes_for_are_forgotten(
     installation.drain()
     assert list(installation.sealer.accesses) == [(shard.name, question["record"]) for question in questions[2:]]
     shard.close()
+
+
+def test_a_record_that_is_longer_than_several_reads_is_sealed_before_the_sealer_rests(tmp_path: Path) -> None:
+    """Who waits for a record asks for steps until nothing is left; a step within a record is not the last one."""
+    assert len(LONG) > 2 * cut.READ_BYTES_MAX
+    installation = Installation(tmp_path, disk=QuickDisk(), signer_disk=QuickDisk()).start()
+    shard = installation.shard()
+    write_call(shard, LONG, RESPONSE, user="ann")
+    shard.flush()
+    installation.drain()
+    assert [leaf.type for leaf in leaves_of(installation, "default")][-2:] == ["llm.request", "llm.response"]
+    shard.close()
+    installation.stop()
