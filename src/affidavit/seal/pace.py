@@ -2,10 +2,10 @@
 
 Promise: work that keeps up runs in a thread of the kernel's idle class, so that a call that arrives does not wait for
 it; work that is behind runs in the caller's thread, at the priority of its process, so that sealing is never starved
-(docs/adr/0003 has what was measured). A burst is the exception: while calls come at more than twice the rate at which
-they can be sealed, a share of the machine would slow them down and still leave sealing behind, so calls go first, until
-sealing is a minute late. Only one of the two threads works at a time, and the caller waits for it: owners of "one
-thread" stay that.
+(docs/adr/0003 has what was measured). A burst is the exception: while calls come at more than four times the rate at
+which they can be sealed, a share of the machine would slow them down and still leave sealing behind, so calls go
+first, until sealing is a minute late. Only one of the two threads works at a time, and the caller waits for it: owners
+of "one thread" stay that.
 
 A thread cannot leave the idle class without privileges, hence two of them.
 """
@@ -24,12 +24,13 @@ T = TypeVar("T")
 CALM_LAG_US_MAX: Final = 4_000_000
 """What is left over is not enough on a machine that calls keep nearly busy; heads within ten seconds are, and a reading
 asks for its cut itself."""
-BURST_GROWTH: Final = 0.5
-"""Seconds of lag added in a second: the mark of a burst. A load that the sealer can follow adds next to none."""
+BURST_GROWTH: Final = 0.75
+"""Seconds of lag added in a second: the mark of a burst. What is left over of a steady load lets it grow by half."""
 BURST_LAG_US_MAX: Final = 60_000_000
 """A burst that lasts longer is a load, and sealing takes its share."""
-WINDOW_US: Final = 2_000_000
-"""Over which the growth is measured; lags come with heads, about one a second."""
+WINDOW_US: Final = 5_000_000
+"""Over which the growth is measured. Lags come with heads, about one a second, and of a steady load they rise and fall
+by a second or two: that is no burst."""
 
 
 class Pace:

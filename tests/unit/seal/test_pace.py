@@ -46,9 +46,9 @@ class Load:
 def test_a_burst_is_served_first_until_sealing_is_a_minute_late() -> None:
     load = Load()
     with contextlib.closing(load.pace):
-        assert load.is_calm(windows=20, growth=0.8)
+        assert load.is_calm(windows=10, growth=0.8)
         assert CALM_LAG_US_MAX < load.lag_us < BURST_LAG_US_MAX
-        assert not load.is_calm(windows=20, growth=0.8)
+        assert not load.is_calm(windows=10, growth=0.8)
 
 
 def test_a_load_that_outlasts_the_burst_does_not_starve_sealing() -> None:
@@ -63,7 +63,7 @@ def test_a_load_that_outlasts_the_burst_does_not_starve_sealing() -> None:
 def test_a_load_that_can_be_followed_is_no_burst() -> None:
     load = Load()
     with contextlib.closing(load.pace):
-        assert load.is_calm(windows=9, growth=0.2)
+        assert load.is_calm(windows=3, growth=0.2)
         assert not load.is_calm(windows=9, growth=0.2)
 
 
