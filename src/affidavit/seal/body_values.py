@@ -104,7 +104,7 @@ def again(kind: str, *, meta: bytes, wire: bytes, dialect: str | None) -> tuple[
         media_type, encoding = _content.decode(said["content"]) if "content" in said else ("", "")
         status = status_of(said.get("http", NULL)) if kind == LLM_RESPONSE else None
         spoken = msgspec.convert(dialect or "unknown", Dialect)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = "a body says of its wire bytes what no version of ours writes"
         raise CorruptionError(message) from error
 
