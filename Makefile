@@ -14,7 +14,9 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import pip, sys; sys.exit(sys.version_inf
   echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# The system's pip installs into .venv, since Debian's Python has venv without ensurepip.
+# The system's pip installs into .venv, since Debian's Python has venv without ensurepip. Locks are whole, so it installs
+# them without resolving: pip 23 takes `coverage[toml]>=7` of a hashed lock for another, unpinned package once a newer
+# coverage is out.
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 
 # Line coverage that a full run must reach, in percent. Here and not in pyproject.toml, so that `pytest PATH` works.
@@ -67,7 +69,7 @@ $(BASE_STAMP):
 
 $(FULL_STAMP): $(BASE_STAMP)
 	@rm -f $(VENV)/installed-*
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --force-reinstall --editable .
 	touch $@
 
@@ -134,7 +136,7 @@ COMPILE := $(UV_VENV)/bin/uv pip compile --quiet --universal --python-version 3.
 .PHONY: lock
 lock: ## compile requirements/*.txt again (ARGS=--upgrade takes newer versions)
 	@$(PYTHON) -m venv --without-pip $(UV_VENV)
-	$(PYTHON) -m pip --disable-pip-version-check --python $(UV_VENV)/bin/python install --quiet --require-hashes -r requirements/lock.txt
+	$(PYTHON) -m pip --disable-pip-version-check --python $(UV_VENV)/bin/python install --quiet --require-hashes --no-deps -r requirements/lock.txt
 	# One resolution for all: the smaller locks are cuts of the first, so that tests run what users install.
 	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/client.txt
