@@ -37,8 +37,9 @@ _TIMES: Final = ("received_us", "durable_us", "forwarded_us", "first_byte_us", "
 _OUTCOME: Final = ("outcome", "status", "finish", "stream")
 _COUNTS: Final = ("wire_bytes", "messages", "tools_offered", "tool_calls", "attempts")
 _CAPTURE: Final = ("assurance", "dialect", "normalisation", "normaliser")
+_COST: Final = ("cost_state", "cost_nano", "currency", "price_table")
 _ACTOR: Final = ("actor", "identity_assurance")
-_PLAIN: Final = ("app", "team", "environment", "provider", "prompt", "data_class", "policy", "cost")
+_PLAIN: Final = ("app", "team", "environment", "provider", "prompt", "data_class", "policy")
 
 FIELDS: Final[dict[str, str]] = {
     "id": "id of the record",
@@ -79,7 +80,11 @@ FIELDS: Final[dict[str, str]] = {
     "audio_out": "audio, output",
     "image": "images, input",
     "usage_source": "`reported` by the provider, or `estimated`",
-    "cost": "null in this version",
+    "cost_nano": "what the call cost, in billionths of `currency`, at the list price of its day; null unless `priced`",
+    "currency": "`USD`; null unless `priced`",
+    "cost_state": "`priced`, or `not_priced`: it may have cost something, how much is not known; null where nothing "
+    "can be billed, and on records of before costs were recorded",
+    "price_table": "digest of the price table that was asked",
     "wire_bytes": "bytes of the body as it crossed the socket",
     "messages": "messages of the request",
     "tools_offered": "tools of the request",
@@ -115,6 +120,7 @@ def flatten(opened: Mapping[str, Any]) -> dict[str, Any]:
     row |= _named(("model_requested", "model_served"), header.get("model"))
     row |= _named(_OUTCOME, header.get("outcome"))
     row |= _named(_USAGE, header.get("usage"))
+    row |= _named(_COST, header.get("cost"))
     row |= _named(_COUNTS, header.get("counts"))
     row |= _named(_CAPTURE, header.get("capture"))
     row |= _named(_ACTOR, header.get("actor"))

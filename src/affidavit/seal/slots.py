@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.crypt.commitment import NULL, SlotList
+from affidavit.seal.masked import CostState
 from affidavit.text import b64u_ascii
 
 HEADER_VERSION: Final = b"\x01"
@@ -74,7 +75,8 @@ class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True, g
     outcome: tuple[str, int | None, str | None, int] | None = None
     policy: int | None = None
     usage: tuple[int | str | None, ...] | None = None
-    cost: None = None
+    cost: tuple[CostState, int | None, str | None, str] | None = None
+    """As `seal.cost` makes it; ``None``, too, on every record of before it did."""
     counts: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     capture: tuple[str, str | None, str | None, int] | None = None
     actor: tuple[str | None, str | None] | None = None

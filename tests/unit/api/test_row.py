@@ -25,6 +25,7 @@ FULL = HeaderValues(
     outcome=("ok", 200, "stop", 1),
     policy=2,
     usage=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, "reported"),
+    cost=("priced", 1_234_000, "USD", "d" * 43),
     counts=(11, 12, 13, 14, 15),
     capture=("write_ahead", "openai.chat", "full", 1),
     actor=("human", "asserted"),
@@ -71,7 +72,10 @@ def test_every_value_has_its_name():
         "audio_out": 256,
         "image": 512,
         "usage_source": "reported",
-        "cost": None,
+        "cost_nano": 1_234_000,
+        "currency": "USD",
+        "cost_state": "priced",
+        "price_table": "d" * 43,
         "wire_bytes": 11,
         "messages": 12,
         "tools_offered": 13,
@@ -88,7 +92,7 @@ def test_every_value_has_its_name():
 
 
 def test_no_slot_of_a_header_block_is_left_out():
-    named = {"type", "times", "model", "outcome", "usage", "counts", "capture", "actor"}
+    named = {"type", "times", "model", "outcome", "usage", "cost", "counts", "capture", "actor"}
     assert set(HEADER_SLOTS.names) == named | {
         "app",
         "team",
@@ -97,7 +101,6 @@ def test_no_slot_of_a_header_block_is_left_out():
         "prompt",
         "data_class",
         "policy",
-        "cost",
     }
 
 
@@ -114,6 +117,14 @@ def test_buckets_that_were_not_reported_do_not_count_as_nothing():
     usage = (5, None, None, None, None, None, None, None, None, None, "reported")
     row = flatten(opened(msgspec.structs.replace(FULL, usage=usage)))
     assert (row["input_tokens"], row["output_tokens"]) == (5, None)
+
+
+def test_no_price_is_no_amount():
+    row = flatten(opened(msgspec.structs.replace(FULL, cost=("not_priced", None, None, "d" * 43))))
+    names = ("cost_state", "cost_nano", "currency", "price_table")
+    assert [row[name] for name in names] == ["not_priced", None, None, "d" * 43]
+    row = flatten(opened(msgspec.structs.replace(FULL, cost=None)))
+    assert [row[name] for name in names] == [None] * 4
 
 
 def test_a_record_without_a_header_block_has_its_leaf_only():
