@@ -13,6 +13,7 @@
     ├── KeyMissingError       a key is gone (destroyed, or never here)
     ├── AccessRefusedError    a reading without a durable, fresh, matching access event
     ├── NotFoundError         no such record
+    ├── QueryError            a question to the search index that cannot be read, or may not be asked
     └── ServiceError          a process of ours does not answer
 
 A message says what happened, what was *not* lost and what to do next. It never carries content, credentials or keys.
@@ -63,6 +64,10 @@ class AccessRefusedError(AffidavitError):
 
 class NotFoundError(AffidavitError):
     """No record has this id."""
+
+
+class QueryError(AffidavitError):
+    """A question to the search index that cannot be read, or that this reader may not ask; nothing was looked up."""
 
 
 class ServiceError(AffidavitError):

@@ -1,0 +1,292 @@
+"""Questions that are answered with records: the newest that match, those that came since, one by its id.
+
+Promises. Every function takes a `Scope`, and none returns a row outside of it. In a header view nothing of a row that
+came out of a body is there. A page never changes: rows that arrive while somebody pages have larger leaves than any
+place where the cursor stands.
+
+Order. Newest first means by leaf within a log, since that is the order in which things were recorded and no two are
+equal; among logs, the row with the later time goes first. The cursor holds a place in every log, so ties in time
+neither repeat nor lose a row.
+
+Two steps: first the leaves that match, from narrow columns and indexes, and then those rows. One query for both would
+read whole records to find out that they do not match.
+"""
+
+# ruff: noqa: S608 - conditions.Binder keeps what people write out of the text, and tests hold it to that
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
+from operator import itemgetter
+from typing import Any, Final, Literal
+
+import msgspec
+
+from affidavit.errors import FormatError, QueryError
+from affidavit.index.conditions import Binder, fenced, logs_of
+from affidavit.index.language import PREFIX_LENGTH_MIN
+from affidavit.index.rows import parse_row
+from affidavit.index.schema import TABLE
+from affidavit.index.scope import Scope, View
+from affidavit.index.store import Store
+from affidavit.index.syntax import Match, Query
+from affidavit.seal.masked import MaskedRow
+from affidavit.text import b64u, parse_b64u
+
+ROWS_MAX: Final = 1000
+"""Rows of one page: a record may be a megabyte, and a page is held in memory whole."""
+FOUND_MAX: Final = 64
+"""Records that one id can mean: both halves of a call and its attempts."""
+_LEAF_MAX: Final = (1 << 63) - 1
+"""Above every leaf: the place before the newest one."""
+
+HEADER_MEMBERS: Final = frozenset(MaskedRow.__struct_fields__) - {
+    "user",
+    "session",
+    "app_asserted",
+    "team_asserted",
+    "key",
+    "client_ip",
+    "user_agent",
+    "prompt",
+    "workflow",
+    "trace",
+    "tools",
+    "text",
+    "findings",
+    "cites",
+    "view",
+    "opened_log",
+    "opened",
+}
+"""What a header view shows. The rest came out of a body."""
+
+_LOGS_AT_ONCE: Final = 16
+"""Logs of one statement: together they share its two threads, and each has buffers of its own."""
+
+_Place = tuple[str, int, int]
+"""Log, leaf and time."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows, newest first."""
+
+    rows: tuple[MaskedRow, ...]
+    next: str | None
+    """Where the next page begins: give it as `after`; ``None`` on the last one. It opens nothing by itself."""
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows, oldest first, and how far each log was looked through."""
+
+    rows: tuple[MaskedRow, ...]
+    progress: dict[str, int]
+    """Give it as `after`: the last leaf that was looked at."""
+
+
+def search(store: Store, query: Query, scope: Scope, *, limit: int, after: str | None = None) -> Page:
+    """The newest rows that match, at most `limit`, below the place that `after` names.
+
+    Raises:
+        QueryError: The scope's view may not ask this, or `after` is no cursor.
+    """
+    _check_limit(limit)
+    logs = logs_of(query, scope)
+    bounds = dict.fromkeys(logs, _LEAF_MAX)
+    if after is not None:
+        given = _parse_cursor(after)
+        bounds = {log: given.get(log, 0) for log in logs}  # a log that the cursor does not know came later
+    found = _newest(store, query, scope, bounds=bounds, limit=limit + 1)
+    merged = _merged(found, sign=-1)
+    page = merged[:limit]
+    rows = _rows(store, page, scope.view)
+    if len(merged) <= limit:
+        return Page(rows=rows, next=None)
+    left = {log: places[0][1] + 1 for log, places in found.items()}  # a log without any is exhausted, and left out
+    left |= {log: leaf for log, leaf, _ in page}
+    return Page(rows=rows, next=_format_cursor(left))
+
+
+def tail(store: Store, query: Query, scope: Scope, *, after: Mapping[str, int], limit: int) -> Tail:
+    """Rows that match and have a larger leaf than `after` says of their log (-1 is before the first).
+
+    A log that `after` leaves out is followed from here on.
+    """
+    _check_limit(limit)
+    last = last_leaves(store, scope)
+    progress = {log: min(after.get(log, last.get(log, -1)), last.get(log, -1)) for log in scope.logs}
+    places: dict[str, list[_Place]] = {}
+    for log in logs_of(query, scope):
+        if progress[log] >= last.get(log, -1):
+            continue
+        binder = Binder()
+        condition = fenced(query, scope, binder)
+        sql = (
+            f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
+            f"and leaf > {binder.number(progress[log])} and leaf <= {binder.number(last[log])} and {condition} "
+            f"order by log, leaf limit {binder.number(limit)}"
+        )
+        found = [_place(row) for row in store.read(sql, binder.parameters)]
+        places[log] = found
+        progress[log] = found[-1][1] if len(found) == limit else last[log]
+    for log in set(scope.logs) - set(logs_of(query, scope)):
+        progress[log] = last.get(log, -1)
+    return Tail(rows=_rows(store, _merged(places, sign=1), scope.view), progress=progress)
+
+
+def get(store: Store, scope: Scope, *, log: str, leaf: int) -> MaskedRow | None:
+    """One row, if the scope has it."""
+    binder = Binder()
+    condition = fenced(Query(matches=(Match(field="log", values=(log,)),)), scope, binder)
+    sql = f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} and leaf = {binder.number(leaf)}"
+    places = [_place(row) for row in store.read(f"{sql} and {condition}", binder.parameters)]
+    return next(iter(_rows(store, places, scope.view)), None)
+
+
+def find(store: Store, scope: Scope, *, beginning: str) -> tuple[MaskedRow, ...]:
+    """Records of a call, or the one record, by an id or at least `PREFIX_LENGTH_MIN` characters of its beginning.
+
+    At most `FOUND_MAX`, newest first; whether they are of one call is the caller's to see.
+
+    Raises:
+        QueryError: Too short.
+    """
+    if len(beginning) < PREFIX_LENGTH_MIN:
+        raise QueryError(f"at least {PREFIX_LENGTH_MIN} characters of an id are needed; give more of it")
+    places: set[_Place] = set()
+    for column in ("id", "call"):  # apart: an index serves each, and neither serves both at once
+        binder = Binder()
+        condition = fenced(Query(), scope, binder)
+        sql = (
+            f"select log, leaf, time_us from {TABLE} where startsWith({column}, {binder.text(beginning.lower())}) "
+            f"and {condition} limit {binder.number(FOUND_MAX)}"
+        )
+        places |= {_place(row) for row in store.read(sql, binder.parameters)}
+    return _rows(store, sorted(places, key=_rank)[:FOUND_MAX], scope.view)
+
+
+def walk(store: Store, query: Query, scope: Scope, *, batch_rows: int = ROWS_MAX) -> Iterator[tuple[MaskedRow, ...]]:
+    """Every row that matches, log by log and oldest first, in batches of bounded size.
+
+    What arrives meanwhile is not part of it.
+    """
+    last = last_leaves(store, scope)
+    for log in logs_of(query, scope):
+        place = -1
+        while place < last.get(log, -1):
+            binder = Binder()
+            condition = fenced(query, scope, binder)
+            sql = (
+                f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
+                f"and leaf > {binder.number(place)} and leaf <= {binder.number(last[log])} and {condition} "
+                f"order by log, leaf limit {binder.number(batch_rows)}"
+            )
+            places = [_place(row) for row in store.read(sql, binder.parameters)]
+            if places:
+                yield _rows(store, places, scope.view)
+            if len(places) < batch_rows:
+                break
+            place = places[-1][1]
+
+
+def _newest(
+    store: Store, query: Query, scope: Scope, *, bounds: Mapping[str, int], limit: int
+) -> dict[str, list[_Place]]:
+    """The newest places below a bound in every log; only logs that have some."""
+    found: dict[str, list[_Place]] = {}
+    asked = [(log, bound) for log, bound in bounds.items() if bound]
+    for begin in range(0, len(asked), _LOGS_AT_ONCE):
+        binder = Binder()
+        condition = fenced(query, scope, binder)
+        parts = [
+            f"(select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
+            f"and leaf < {binder.number(bound)} and {condition} "
+            f"order by log desc, leaf desc limit {binder.number(limit)})"
+            for log, bound in asked[begin : begin + _LOGS_AT_ONCE]
+        ]
+        for row in store.read(" union all ".join(parts), binder.parameters):
+            found.setdefault(row[0], []).append(_place(row))
+    for places in found.values():
+        places.sort(key=itemgetter(1), reverse=True)
+    return found
+
+
+def _merged(found: Mapping[str, Sequence[_Place]], *, sign: Literal[-1, 1]) -> list[_Place]:
+    """One list of all logs' places: latest first (-1) or earliest first (1) among the heads of the lists.
+
+    Within a log its own order stands, whatever the times say: a cursor is a place in that order.
+    """
+    heads = [(sign * places[0][2], log, 0) for log, places in found.items() if places]
+    heapify(heads)
+    merged: list[_Place] = []
+    while heads:
+        _, log, index = heads[0]
+        places = found[log]
+        merged.append(places[index])
+        if index + 1 < len(places):
+            heapreplace(heads, (sign * places[index + 1][2], log, index + 1))
+        else:
+            heappop(heads)
+    return merged
+
+
+def _rows(store: Store, places: Sequence[_Place], view: View) -> tuple[MaskedRow, ...]:
+    """The rows of places that a fenced query gave, in the same order."""
+    by_log: dict[str, list[int]] = {}
+    for log, leaf, _ in places:
+        by_log.setdefault(log, []).append(leaf)
+    text = "text" if view == "masked" else "''"
+    rows: dict[tuple[str, int], MaskedRow] = {}
+    for log, leaves in by_log.items():
+        lines = store.read_lines(
+            f"select leaf, row, {text} from {TABLE} where log = {{log:String}} and leaf in {{leaves:Array(UInt64)}}",
+            {"log": log, "leaves": leaves},
+        )
+        rows |= {(log, leaf): shown(parse_row(row, text), view) for leaf, row, text in lines}
+    return tuple(rows[log, leaf] for log, leaf, _ in places if (log, leaf) in rows)
+
+
+def shown(row: MaskedRow, view: View) -> MaskedRow:
+    """A row as a view has it."""
+    if view == "masked":
+        return row
+    return MaskedRow(**{name: getattr(row, name) for name in HEADER_MEMBERS})
+
+
+def last_leaves(store: Store, scope: Scope) -> dict[str, int]:
+    """The last leaf of each of the scope's logs that has one."""
+    parts = []
+    binder = Binder()
+    for log in scope.logs:
+        bound = binder.text(log)
+        parts.append(f"(select log, leaf from {TABLE} where log = {bound} order by log desc, leaf desc limit 1)")
+    return {log: leaf for log, leaf in store.read(" union all ".join(parts), binder.parameters)}  # noqa: C416 - rows
+
+
+def _place(row: Sequence[Any]) -> _Place:
+    log, leaf, time_us = row
+    return log, leaf, time_us
+
+
+def _rank(place: _Place) -> tuple[int, str, int]:
+    log, leaf, time_us = place
+    return -time_us, log, -leaf
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= ROWS_MAX:
+        raise QueryError(f"a page has 1 to {ROWS_MAX} rows; ask for the rest with `next`")
+
+
+def _format_cursor(places: Mapping[str, int]) -> str:
+    return b64u(msgspec.msgpack.encode(list(places.items())))
+
+
+def _parse_cursor(text: str) -> dict[str, int]:
+    """The reverse; a made-up one can name any place, and the scope still decides what is seen from there."""
+    try:
+        places: Iterable[tuple[str, int]] = msgspec.msgpack.decode(parse_b64u(text), type=list[tuple[str, int]])
+    except (FormatError, msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise QueryError("the place to go on from is not one that a page gave; begin again without it") from error
+    return {log: min(max(leaf, 0), _LEAF_MAX) for log, leaf in places}
