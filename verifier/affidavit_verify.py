@@ -764,6 +764,10 @@ def _object(members: dict[str, Test]) -> Test:
     return lambda v: isinstance(v, dict) and v.keys() == names and all(members[name](v[name]) for name in names)
 
 
+def _one_of(one: Test, other: Test) -> Test:
+    return lambda value: one(value) or other(value)
+
+
 def _array(test: Test) -> Test:
     return lambda value: isinstance(value, list) and all(map(test, value))
 
@@ -775,6 +779,7 @@ _sheet = {"segment": _count, "version": _positive, "rows": _count, "sha256": _di
 _row = {"project": _project, "origin": _text, "size": _count, "root": _digest}
 _epoch = {"epoch": _positive, "open_calls": _count, "clean": lambda v: _count(v) and v < 2}
 _epoch |= {"sources": _array(_object(_numbers)), "sheet": _object(_sheet)}
+_config = {"sha256": _or_null(_digest)}
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
@@ -788,7 +793,7 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     **SPOKEN,
     "epoch.close": _object({**_epoch, "roster": _array(_object(_row))}),
     "project.create": _object(_creation),
-    "config.change": _object({"sha256": _or_null(_digest)}),
+    "config.change": _one_of(_object(_config), _object({**_config, "masking": _digest})),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))

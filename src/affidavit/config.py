@@ -27,8 +27,7 @@ from affidavit.errors import ConfigError
 from affidavit.text import b64u
 
 CONFIG_NAME: Final = "affidavit.toml"
-CONFIG_BYTES_MAX: Final = 1 << 20
-"""A thousand projects fit many times over; whatever is larger is not our configuration."""
+CONFIG_BYTES_MAX: Final = 1 << 20  # a thousand projects fit many times over
 DEFAULT_PROJECT: Final = "default"
 RESERVED_UPSTREAMS: Final = frozenset({"p"})
 """`/p/<project>/...` chooses a project, so no upstream may be called that."""
@@ -188,6 +187,9 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 10
 
 
+Masking = Literal["structured", "full"]  # what text of a project must have passed before anybody reads it
+
+
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A log of its own, with its own keys.
 
@@ -197,6 +199,16 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     description: Annotated[
         str, Meta(max_length=200, description="For people; shown by `affidavit status`, recorded nowhere.")
     ] = ""
+    masking: Annotated[
+        Masking,
+        Meta(
+            description=(
+                "What text must have passed before it can be searched or read. `structured`: cards, accounts, numbers, "
+                "addresses and secrets are replaced; names of people and other free-text identifiers are not found by "
+                "that. `full` asks for those, too, which this version cannot do: text stays `mask_pending`."
+            )
+        ),
+    ] = "structured"
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,6 +254,21 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = 24
 
 
+class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The door for readers and monitors: search over HTTP, metrics and health."""
+
+    listen: Annotated[
+        str | None,
+        Meta(
+            description=(
+                "Loopback address and port, `HOST:PORT`; without it the gateway's port + 1 on 127.0.0.1, or a free one "
+                "where the gateway takes a free one. Other addresses are refused until there is a login. Records are "
+                "given only to who sends the token in `reader.token` of the key directory."
+            )
+        ),
+    ] = None
+
+
 PUBLIC_UPSTREAMS: Final[Mapping[str, Upstream]] = {
     "openai": Upstream(base_url="https://api.openai.com"),
     "anthropic": Upstream(base_url="https://api.anthropic.com"),
@@ -257,6 +284,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     projects: dict[str, Project] = msgspec.field(default_factory=lambda: {DEFAULT_PROJECT: Project()})
     names: Names = Names()
     log: Log = Log()
+    api: Api = Api()
+
+    @property
+    def api_address(self) -> Address:
+        """Where the door for readers listens."""
+        if self.api.listen is not None:
+            return parse_listen(self.api.listen)
+        gateway = parse_listen(self.gateway.listen)
+        return Address("127.0.0.1", gateway.port + 1 if 0 < gateway.port < PORT_MAX else 0)
 
     @property
     def logs(self) -> tuple[str, ...]:
@@ -497,7 +533,7 @@ def _meant(key: str, *, known: tuple[str, ...], path: str) -> str:
     near = difflib.get_close_matches(key, known, n=2)
     if near:
         return f"; did you mean {' or '.join(repr(path + match) for match in near)}?"
-    elsewhere = {setting.name.rsplit(".", 1)[-1]: setting.name for setting in settings()}
+    elsewhere = {setting.name.rsplit(".", 1)[-1]: setting.name for setting in reversed(settings())}
     near = difflib.get_close_matches(key, elsewhere, n=1)
     return f"; did you mean {elsewhere[near[0]]!r}?" if near else f"; it has {', '.join(known)}."
 
@@ -528,6 +564,12 @@ def _require_consistent(config: Config, *, name: str) -> None:
             "If you mean it, set `exposed = true` "
             "in [gateway]; otherwise listen on 127.0.0.1. Nothing was started"
         )
+    try:
+        is_near = config.api_address.is_loopback
+    except ConfigError as error:
+        raise ConfigError(f"{name}: api.listen: {error}. Nothing was started") from error
+    if not is_near:
+        raise ConfigError(f"{name}: api.listen is not loopback, and there is no login yet. Nothing was started")
     for upstream, value in config.upstreams.items():
         if upstream in RESERVED_UPSTREAMS:
             raise ConfigError(

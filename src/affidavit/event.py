@@ -38,6 +38,9 @@ event · `refused`: we refused the call · `not_sent`: no byte reached the upstr
 and no answer came ·
 `client_gone`: whole answer on record, but the client left before it had it all."""
 
+FOLLOW: Final = "follow"
+"""Query of an access event that opens everything from a leaf on, masked, to a follower of the ledger."""
+
 View = Literal["header", "masked", "wire"]
 """What an access event opens: header values only, masked text, or the exact bytes."""
 
@@ -81,6 +84,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     team: str | None = None
     app: str | None = None
     session: str | None = None
+    prompt: str | None = None
+    """Template of the prompt and its version, as the caller names them."""
+    workflow: str | None = None
+    trace: str | None = None
     key: str | None = None
     """Fingerprint of the credential that the call carried."""
 

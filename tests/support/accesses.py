@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from affidavit.event import AccessMeta, Identity, View, encode_meta
+import msgspec
+
+from affidavit.event import FOLLOW, AccessMeta, Identity, View, encode_meta
+from affidavit.ledger.channel import Reply
+from affidavit.ledger.leaf import NUMBER_MAX
 from affidavit.ledger.wal import Shard
+from affidavit.seal.desk import Desk
 from tests.support.installation import clock_us, new_id
 
 
@@ -35,3 +40,18 @@ def write_access(
     record.finish(meta=encode_meta(meta))
     shard.sync()
     return {"op": "open", "shard": shard.name, "record": record.number}
+
+
+def write_follow(shard: Shard, *, log: str = "default", start: int = 0) -> dict[str, Any]:
+    """Queue a follower's beginning; returns the question that the sealer is asked for it."""
+    meta = msgspec.structs.replace(access_meta((start, NUMBER_MAX), view="masked", log=log), query=FOLLOW)
+    record = shard.begin("system")
+    record.finish(meta=encode_meta(meta))
+    shard.sync()
+    return {"op": "follow", "shard": shard.name, "record": record.number}
+
+
+def whole_answer(desk: Desk, question: dict[str, Any]) -> Reply:
+    """What whoever asks the desk gets, masking included."""
+    found = desk.answer(question)
+    return found if isinstance(found, Reply) else found()

@@ -105,6 +105,8 @@ class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The configuration in force from here on."""
 
     sha256: Digest | None
+    masking: Digest | msgspec.UnsetType = msgspec.UNSET
+    """Absent in what versions wrote that masked nothing."""
 
 
 class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

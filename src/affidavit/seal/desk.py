@@ -1,30 +1,45 @@
 """The sealer's desk: what other processes may ask of the only holder of content keys.
 
 Promise: a record is opened only for an access event that is sealed, at most 60 s old, and not honoured before; exactly
-the leaves and the view that it
-names come out. There is no other way to content. Everything here runs on the sealer's thread.
+the leaves and the view that it names come out. A follower's event is honoured once, too, for everything from its leaf
+on, masked, while both processes live. There is no other way to content. Everything here runs on the sealer's thread but
+masking, which whoever asks waits for in a thread of their own (`Later`), and `quick`, which needs nothing of the
+sealer's but records that it keeps in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from affidavit.crypt.commitment import NULL
 from affidavit.crypt.keyring import Keyring
 from affidavit.errors import AccessRefusedError, FormatError, KeyMissingError
-from affidavit.event import AccessMeta
+from affidavit.event import FOLLOW, AccessMeta
 from affidavit.ledger.channel import Reply
 from affidavit.ledger.leaf import Leaf
+from affidavit.ledger.reader import LogReader
+from affidavit.seal.following import GATHER_BYTES_MAX, GATHER_LEAVES_MAX, Gatherer, opened
+from affidavit.seal.mask_hand import MaskHand, MaskQuestion, Wanted
 from affidavit.seal.opening import Opener, require_fresh
+from affidavit.seal.recent import RecentRecords
 from affidavit.seal.sealer import Sealer
 from affidavit.seal.slots import HEADER_SLOTS, HeaderValues
+from affidavit.seal.unmasked import Unmasked
+from affidavit.text import b64u
 
 LEAVES_MAX: Final = 1_000
 """Leaves that one access event may open: bounds the memory of an answer."""
+FOLLOWERS_MAX: Final = 64
+"""An installation has an index and a few others; a follower that was forgotten follows again."""
+FOLLOWER_BYTES: Final = 16
+TEXTS_MAX: Final = 64
+TEXT_CHARS_MAX: Final = 4_096
+"""Of a question: a person types less."""
 TEXT_OF_TYPE: Final = {
     "llm.request": ("messages", "system", "tools"),
     "llm.response": ("output", "reasoning"),
@@ -38,32 +53,113 @@ class _Open(msgspec.Struct, frozen=True, tag_field="op", tag="open"):
     record: int
 
 
+class _Follow(msgspec.Struct, frozen=True, tag_field="op", tag="follow"):
+    shard: str
+    record: int
+
+
+class _Rows(msgspec.Struct, frozen=True, tag_field="op", tag="rows"):
+    follower: str
+    start: int
+
+
+class _Spell(msgspec.Struct, frozen=True, tag_field="op", tag="spell"):
+    log: str
+    texts: list[Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]]
+
+
 class _Status(msgspec.Struct, frozen=True, tag_field="op", tag="status"):
     pass
+
+
+class _Follower(msgspec.Struct, frozen=True):
+    """What a follower's access event names."""
+
+    log: str
+    start: int
+
+
+Later = Callable[[], Reply]
+"""The rest of an answer, which needs no sealer: to be called in another thread."""
 
 
 class Desk:
     """Answers requests for one sealer."""
 
-    def __init__(self, *, sealer: Sealer, ring: Keyring, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        sealer: Sealer,
+        ring: Keyring,
+        mask_hand: MaskHand,
+        clock_us: Callable[[], int],
+        random: Callable[[int], bytes],
+    ) -> None:
         self._sealer: Final = sealer
         self._ring: Final = ring
+        self._mask_hand: Final = mask_hand
         self._clock_us: Final = clock_us
+        self._random: Final = random
         self._openers: dict[str, Opener] = {}
+        self._gatherers: dict[str, Gatherer] = {}
+        self._followers: dict[str, _Follower] = {}
 
     @property
     def must_end(self) -> bool:
         """Whether sealing itself failed while a question waited for it; then the error is not only the asker's."""
         return self._sealer.is_broken
 
-    def answer(self, body: dict[str, Any]) -> Reply:
+    def answer(self, body: dict[str, Any]) -> Reply | Later:
         """Answer one request; errors are `AffidavitError`."""
         try:
-            request = msgspec.convert(body, _Open | _Status)
+            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Status)
         except msgspec.ValidationError as error:
             message = "the sealer does not know this question; nothing was opened"
             raise FormatError(message) from error
-        return self._status() if isinstance(request, _Status) else self._open(request)
+        if isinstance(request, _Status):
+            return self._status()
+        if isinstance(request, _Spell):
+            return self._spell(request)
+        if isinstance(request, _Follow):
+            return self._follow(request)
+        if isinstance(request, _Rows):
+            return self._rows(request)
+        return self._open(request)
+
+    def quick(self, body: dict[str, Any]) -> Reply | Later | None:
+        """Rows for a follower that keeps up, without waiting for the cut under way; ``None`` where that cannot be.
+
+        Any thread may ask: what it reads is a number, a dict that only grows by whole entries, and `RecentRecords`.
+        """
+        try:
+            request = msgspec.convert(body, _Rows | _Spell)
+        except msgspec.ValidationError:
+            return None
+        if isinstance(request, _Spell):
+            return self._spell(request)
+        follower = self._followers.get(request.follower)
+        if follower is None or request.start < follower.start:
+            return None
+        log = self._sealer.logs[follower.log]
+        if log.recent is None:
+            return None
+        size = log.writer.size
+        end = min(size, request.start + GATHER_LEAVES_MAX)
+        items = log.recent.run(request.start, end=end, bytes_max=GATHER_BYTES_MAX)
+        return self._masked(follower.log, {"count": len(items), "size": size}, rows=items) if items else None
+
+    def _spell(self, request: _Spell) -> Later:
+        """How the masked text of a log has what somebody looks for; it opens nothing, and tells only who knows it."""
+        if request.log not in self._sealer.logs or len(request.texts) > TEXTS_MAX:
+            message = f"at most {TEXTS_MAX} texts of one log that exists are masked at once; nothing was"
+            raise AccessRefusedError(message)
+        key, masking = self._key(request.log), self._sealer.settings.masking_of(request.log)
+        question = MaskQuestion("texts", request.log, key, masking, [], request.texts)
+        return lambda: Reply({}, (self._mask_hand.mask(question),))
+
+    def _key(self, log: str) -> bytes:
+        """That of the placeholders of a log."""
+        return self._ring.digest_key(f"mask/{log}")
 
     def _status(self) -> Reply:
         sealer = self._sealer
@@ -81,8 +177,12 @@ class Desk:
             }
         )
 
-    def _open(self, request: _Open) -> Reply:
-        key = (request.shard, request.record)
+    def _open(self, request: _Open) -> Reply | Later:
+        return self._opened(self._access(request.shard, request.record))
+
+    def _access(self, shard: str, record: int) -> AccessMeta:
+        """The access event of a number, honoured by this."""
+        key = (shard, record)
         # The event is read from the write-ahead log by us, and sealed, before anything is opened for it.
         while key not in self._sealer.accesses and self._sealer.step():
             pass
@@ -91,9 +191,65 @@ class Desk:
             message = "there is no sealed access event of this number, or it was honoured already; nothing was opened"
             raise AccessRefusedError(message)
         require_fresh(sealed_us=access.sealed_us, now_us=self._clock_us())
-        return self._rows(access.meta)
+        return access.meta
 
-    def _rows(self, meta: AccessMeta) -> Reply:
+    def _follow(self, request: _Follow) -> Reply:
+        meta = self._access(request.shard, request.record)
+        log = self._sealer.logs.get(meta.log)
+        if log is None or meta.view != "masked" or meta.query != FOLLOW or len(meta.leaves) != 1:
+            message = "this access event is no follower's; nothing was opened"
+            raise AccessRefusedError(message)
+        self._gatherer(meta.log)  # from here on new records are kept for it
+        while len(self._followers) >= FOLLOWERS_MAX:
+            self._followers.pop(next(iter(self._followers)))
+        name = b64u(self._random(FOLLOWER_BYTES))
+        self._followers[name] = _Follower(meta.log, meta.leaves[0][0])
+        return Reply({"follower": name})
+
+    def _rows(self, request: _Rows) -> Reply | Later:
+        follower = self._followers.get(request.follower)
+        if follower is None or request.start < follower.start:
+            message = "no sealed access event covers these rows; nothing was opened. Follow again"
+            raise AccessRefusedError(message)
+        size = self._sealer.logs[follower.log].writer.size
+        items = self._gatherer(follower.log).gather(request.start, size=size)
+        return self._masked(follower.log, {"count": len(items), "size": size}, rows=items)
+
+    def _masked(
+        self,
+        log: str,
+        body: dict[str, Any],
+        *,
+        contents: Sequence[Unmasked] = (),
+        rows: Sequence[Unmasked] = (),
+    ) -> Reply | Later:
+        """An answer with a part for each kind of masked record that there is, in this order."""
+        key, masking = self._key(log), self._sealer.settings.masking_of(log)
+        asked: tuple[tuple[Wanted, Sequence[Unmasked]], ...] = (("content", contents), ("rows", rows))
+        questions = [MaskQuestion(wanted, log, key, masking, list(items)) for wanted, items in asked if items]
+        if not questions:
+            return Reply(body)
+        return lambda: Reply(body, tuple(self._mask_hand.mask(question) for question in questions))
+
+    def _gatherer(self, name: str) -> Gatherer:
+        gatherer = self._gatherers.get(name)
+        if gatherer is None:
+            log = self._sealer.logs[name]
+            if log.recent is None:
+                log.recent = RecentRecords()
+            gatherer = self._gatherers[name] = Gatherer(
+                opener=self._opener(name), reader=LogReader(log.writer.layout), recent=log.recent
+            )
+        return gatherer
+
+    def _opener(self, name: str) -> Opener:
+        opener = self._openers.get(name)
+        if opener is None:
+            log = self._sealer.logs[name]
+            opener = self._openers[name] = Opener(layout=log.writer.layout, origin=log.writer.origin, ring=self._ring)
+        return opener
+
+    def _opened(self, meta: AccessMeta) -> Reply | Later:
         log = self._sealer.logs.get(meta.log)
         # Counted while it grows: a list of ranges is short, and what it names may not be.
         leaves = list(islice(chain.from_iterable(range(start, end) for start, end in meta.leaves), LEAVES_MAX + 1))
@@ -101,22 +257,26 @@ class Desk:
             message = f"an access event opens at most {LEAVES_MAX} leaves of one log that exists; nothing was opened"
             raise AccessRefusedError(message)
         size = log.writer.size
-        opener = self._openers.get(meta.log)
-        if opener is None:
-            opener = self._openers[meta.log] = Opener(
-                layout=log.writer.layout, origin=log.writer.origin, ring=self._ring
-            )
+        opener = self._opener(meta.log)
         rows: list[dict[str, Any]] = []
         parts: list[bytes] = []
+        contents: list[Unmasked] = []
+        masked: list[Unmasked] = []
         try:
             for index in leaves:
                 leaf = opener.leaf(index, size=size)
                 row = _row(meta.log, index, leaf, opener.header(index, leaf))
                 if meta.view == "wire":
                     _add_wire(row, parts, opener, index, leaf, size=size)
+                elif meta.view == "masked":
+                    opener.wire(index, leaf, size=size)  # checks what is shown against the leaf
+                    contents.append(opened(opener, index, size=size))
+                    masked.append(self._gatherer(meta.log).one(index, size=size))
                 rows.append(row)
         finally:
             opener.forget()
+        if meta.view == "masked":
+            return self._masked(meta.log, {"rows": rows}, contents=contents, rows=masked)
         return Reply({"rows": rows}, tuple(parts))
 
 

@@ -5,7 +5,7 @@ a key: it is started from a fresh interpreter, gets records in clear over a sock
 compressed answers; for both it is taken at its word (docs/adr/0002). If it dies, `collect` raises, the sealer ends, and
 a fresh one goes on from the write-ahead log.
 
-Both ends speak ``u32 length ‖ MessagePack``.
+Both ends speak MessagePack over `pipe`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ import msgspec
 from affidavit.errors import SealingError
 from affidavit.seal.names import Names
 from affidavit.seal.pace import Pace, is_calm
+from affidavit.seal.pipe import receive, transmit
 from affidavit.seal.preparer import Job, Preparer, Result
+from affidavit.seal.prices import installed_prices
 from affidavit.seal.randomness import Randomness
 
-_U32_BYTES: Final = 4
 _GC_ALLOCATIONS: Final = 20_000
 """Containers allocated between two collections. Nothing that a batch makes is in a cycle, so collecting finds nothing;
 at the default of 700 it takes a tenth of the time of a large batch."""
@@ -104,7 +105,7 @@ class HelpingHand:
 
     def collect(self) -> list[Result]:
         """Receive the oldest batch's results."""
-        data = _receive(self._socket)
+        data = receive(self._socket)
         if data is None:
             message = "the process that reads records for the sealer ended; nothing is lost, the sealer starts again"
             raise SealingError(message)
@@ -117,7 +118,7 @@ class HelpingHand:
 
     def _send(self, data: bytes) -> None:
         try:
-            _transmit(self._socket, data)
+            transmit(self._socket, data)
         except OSError as error:
             message = "the process that reads records for the sealer ended; nothing is lost, the sealer starts again"
             raise SealingError(message) from error
@@ -127,37 +128,15 @@ _results = msgspec.msgpack.Decoder(list[Result])
 _batch = msgspec.msgpack.Decoder(_Batch)
 
 
-def _transmit(connection: socket.socket, data: bytes) -> None:
-    connection.sendall(len(data).to_bytes(_U32_BYTES, "big"))
-    connection.sendall(data)
-
-
-def _receive(connection: socket.socket) -> bytearray | None:
-    head = _exactly(connection, _U32_BYTES)
-    return None if head is None else _exactly(connection, int.from_bytes(head, "big"))
-
-
-def _exactly(connection: socket.socket, count: int) -> bytearray | None:
-    data = bytearray(count)
-    view = memoryview(data)
-    done = 0
-    while done < count:
-        got = connection.recv_into(view[done:])
-        if not got:
-            return None
-        done += got
-    return data
-
-
 def serve(connection: socket.socket, *, random: Callable[[int], bytes], clock_us: Callable[[], int]) -> None:
     """The other end: prepare batches until the sealer hangs up."""
-    beginning = _receive(connection)
+    beginning = receive(connection)
     if beginning is None:
         return
     begun = msgspec.msgpack.decode(beginning, type=_Beginning)
     preparer = Preparer(names=begun.names, policy=begun.policy, random=random, clock_us=clock_us)
     with contextlib.closing(Pace()) as pace:
-        while (data := _receive(connection)) is not None:
+        while (data := receive(connection)) is not None:
             batch = _batch.decode(data)
 
             def prepare(batch: _Batch = batch) -> bytes:
@@ -165,11 +144,12 @@ def serve(connection: socket.socket, *, random: Callable[[int], bytes], clock_us
                     preparer.forget(shard)
                 return msgspec.msgpack.encode(preparer.prepare(batch.jobs))
 
-            _transmit(connection, pace.calmly(prepare) if batch.calm else prepare())
+            transmit(connection, pace.calmly(prepare) if batch.calm else prepare())
 
 
 def main() -> None:
     """Entry point of the process."""
+    installed_prices()  # before the freeze: it is large, and it lives as long as the process
     gc.collect()
     gc.freeze()  # What lives now lives for ever: it is not looked at again.
     gc.set_threshold(_GC_ALLOCATIONS)

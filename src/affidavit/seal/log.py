@@ -42,7 +42,9 @@ from affidavit.seal.citation import NO_BEGINNING, Citation, Citations, Layout, w
 from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.randomness import Randomness
+from affidavit.seal.recent import RecentRecords
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION
+from affidavit.seal.unmasked import Unmasked
 from affidavit.text import b64u, uuid7
 
 HEADER_KEY_VERSION = 1
@@ -63,6 +65,10 @@ class _SealedBody(msgspec.Struct, frozen=True, gc=False):
     """That of the ciphertext."""
     ciphertext: bytes
     row: bytes
+    added: tuple[tuple[int, int], ...] | None = None
+    """Ranges of the wire that no earlier record owns; ``None`` where that is all of it, or nobody asks."""
+    cites: tuple[int, ...] = ()
+    """Leaves that own the others."""
 
 
 class SourceRange:
@@ -112,6 +118,8 @@ class SealedLog:
         self._sheet_hash = sha256()
         self.next_leaf = 0
         """Index of the next leaf."""
+        self.recent: RecentRecords | None = None
+        """Where new records are kept in clear, once somebody follows the log."""
         self._open_segment()
 
     def add(self, prepared: Prepared, record: WalRecord) -> None:
@@ -126,7 +134,7 @@ class SealedLog:
         self._make_room()
         record_id = uuid_bytes(prepared.id)
         header_block = self._header(prepared, record_id)
-        body = None
+        body, wire = None, b""
         if prepared.body is not None:
             wire = record.data if record is not None and prepared.body.has_wire else b""
             body = self._body(prepared, prepared.body, wire, record_id)
@@ -143,6 +151,8 @@ class SealedLog:
             body=None if body is None else (body.root, body.sha256, bucket(len(body.ciphertext))),
             links=prepared.links,
         )
+        if self.recent is not None:
+            self.recent.note(_recent(prepared, self.next_leaf, body, wire))
         self._append(entry, source, header_block=header_block, body=body)
 
     def add_own(self, event_type: str, data: dict[str, Any], *, links: dict[str, str] | None = None) -> int:
@@ -305,7 +315,11 @@ class SealedLog:
         compressed = body.compressed
         if compressed is None or len(layout.owned) != len(wire):  # Not all of the bytes are its own: it cites.
             compressed = self._compressed(body.meta, layout)
-        return self._seal_body(record_id, body, compressed, wrapping=wrapping)
+        sealed = self._seal_body(record_id, body, compressed, wrapping=wrapping)
+        if self.recent is None:
+            return sealed
+        cites = tuple(dict.fromkeys(piece.leaf for piece in layout.citable if piece.leaf != leaf))
+        return msgspec.structs.replace(sealed, added=_own_ranges(layout, leaf) if cites else None, cites=cites)
 
     def _compressed(self, meta: bytes, layout: Layout) -> bytes:
         return self._compress(body_content(meta, pieces=layout.pieces, owned=layout.owned))
@@ -380,3 +394,30 @@ class SealedLog:
         self._citations.remember_whole(app_scope, value, leaf=leaf, now_s=now_s)
         self._make_room()
         return Citation(leaf, 0, len(value), now_s)
+
+
+def _own_ranges(layout: Layout, leaf: int) -> tuple[tuple[int, int], ...]:
+    """Where in the wire the bytes lie that a record at `leaf` owns."""
+    ranges, at = [], 0
+    for piece in layout.citable:
+        if piece.leaf == leaf:
+            ranges.append((at, at + piece.length))
+        at += piece.length
+    return tuple(ranges)
+
+
+def _recent(prepared: Prepared, leaf: int, body: _SealedBody | None, wire: bytes) -> Unmasked:
+    """A record as followers get it before it is masked."""
+    return Unmasked(
+        leaf=leaf,
+        id=prepared.id,
+        call=None if prepared.links is None else prepared.links.get("call"),
+        type=prepared.type,
+        time_us=prepared.time_us,
+        header=prepared.header[1 + SEED_BYTES :],
+        meta=b"{}" if prepared.body is None else prepared.body.meta,
+        wire=wire,
+        added=None if body is None else body.added,
+        cites=() if body is None else body.cites,
+        body_state="none" if body is None else "open",
+    )

@@ -8,8 +8,9 @@ together, and their bytes leave as part of it.
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 import zstandard
@@ -19,7 +20,7 @@ from affidavit.crypt.block import ROW_BYTES, Place, SheetRow, parse_row, unseal,
 from affidavit.crypt.commitment import SEED_BYTES
 from affidavit.crypt.keyring import Keyring, Kind
 from affidavit.errors import AccessRefusedError, CorruptionError, KeyMissingError, NotFoundError
-from affidavit.ledger.layout import BODIES_MAGIC, HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC, LogLayout
+from affidavit.ledger.layout import HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
 from affidavit.seal.body_values import again
@@ -42,7 +43,9 @@ ACCESS_AGE_US_MAX: Final = 60_000_000
 """An access event is honoured within this time, or never."""
 CONTENT_BYTES_MAX: Final = 1 << 30
 """Largest content of a body: a record's data is bounded far below, so a larger one is damage."""
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+SEGMENTS_KNOWN_MAX: Final = 8
+"""Segments whose places are kept: two megabytes each, and a reading stays in a few."""
+_U16_BYTES: Final = 2
 
 
 class OpenedBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +56,36 @@ class OpenedBody(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
 
 
+class _Segment:
+    """The files of one segment, each opened when it is first read, for the duration of one request."""
+
+    __slots__ = ("_fds", "_layout", "_number", "version")
+
+    def __init__(self, layout: LogLayout, number: int) -> None:
+        self._layout: Final = layout
+        self._number: Final = number
+        self._fds: dict[str, int] = {}
+        self.version: Final = layout.sheet_version(number)
+        """Of the key sheet that is in force."""
+
+    def __del__(self) -> None:
+        for fd in self._fds.values():
+            os.close(fd)
+
+    def read(self, kind: Literal["bodies", "headers", "sheet"], offset: int, length: int) -> bytes:
+        """Bytes of one of its files; fewer where it ends."""
+        fd = self._fds.get(kind)
+        if fd is None:
+            layout, number = self._layout, self._number
+            path = layout.sheet(number, self.version) if kind == "sheet" else getattr(layout, kind)(number)
+            fd = self._fds[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(fd, length, offset)
+
+
 class Opener:
     """Opens blocks of one log.
 
-    Owner: the sealer's thread. Bodies opened for one request are remembered until `forget`.
+    Owner: the sealer's thread. What was opened for one request, files included, is remembered until `forget`.
     """
 
     def __init__(self, *, layout: LogLayout, origin: str, ring: Keyring) -> None:
@@ -65,7 +94,8 @@ class Opener:
         self._place: Final = Place(origin)
         self._ring: Final = ring
         self._bodies: dict[int, OpenedBody] = {}
-        self._places: dict[tuple[int, str], tuple[int, list[int]]] = {}
+        self._segments: dict[int, _Segment] = {}
+        self._ends: dict[int, list[int]] = {}  # segment → where its header blocks end, the magic first
         dictionary = zstandard.ZstdCompressionDict(DICTIONARY_1, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
         self._decompressor: Final = zstandard.ZstdDecompressor(dict_data=dictionary)
 
@@ -85,7 +115,7 @@ class Opener:
         """
         if leaf.header is None:
             return None
-        block = self._frame(index, "headers")
+        block = self._header_block(index)
         if b64u(sha256(block).digest()) != leaf.header.sha256:
             raise self._mismatch(index, "header block")
         key = self._ring.find(Kind.HEADER, self._ring.scope(Kind.HEADER, self._layout.name))
@@ -141,12 +171,13 @@ class Opener:
         return wire
 
     def forget(self) -> None:
-        """Drop everything in clear."""
+        """Drop everything in clear, and look at the files anew: a key sheet may have been written again."""
         self._bodies.clear()
+        self._segments.clear()
 
     def _open_body(self, index: int, leaf: Leaf, digest: str) -> OpenedBody:
         row = self._row(index)
-        ciphertext = self._read(self._layout.bodies(index // SEGMENT_LEAVES), row.offset, row.length)
+        ciphertext = self._segment(index).read("bodies", row.offset, row.length)
         if b64u(sha256(ciphertext).digest()) != digest:
             raise self._mismatch(index, "body")
         key = unwrap_key(self._ring.get(row.key_id).key, row.wrapped_key)
@@ -164,50 +195,45 @@ class Opener:
         except zstandard.ZstdError as error:
             raise self._mismatch(index, "body") from error
 
+    def _segment(self, index: int) -> _Segment:
+        number = index // SEGMENT_LEAVES
+        found = self._segments.get(number)
+        if found is None:
+            found = self._segments[number] = _Segment(self._layout, number)
+        return found
+
     def _row(self, index: int) -> SheetRow:
-        segment = index // SEGMENT_LEAVES
-        version = self._layout.sheet_version(segment)
+        segment = self._segment(index)
+        version = segment.version
         at = len(SHEET_MAGIC) + index % SEGMENT_LEAVES * ROW_BYTES
-        sealed = self._read(self._layout.sheet(segment, version), at, ROW_BYTES)
-        key = self._ring.find(Kind.SHEET, self._ring.scope(Kind.SHEET, self._layout.name, str(segment), str(version)))
+        sealed = segment.read("sheet", at, ROW_BYTES)
+        scope = self._ring.scope(Kind.SHEET, self._layout.name, str(index // SEGMENT_LEAVES), str(version))
+        key = self._ring.find(Kind.SHEET, scope)
         row = parse_row(unseal(AESGCM(key.key), sealed, associated=self._place.row(index, version=version)))
         if row is None:
             message = f"leaf {index} of log {self._layout.name} was erased: its key is gone, its proof stands"
             raise KeyMissingError(message)
         return row
 
-    def _frame(self, index: int, kind: str) -> bytes:
-        """A frame of a segment file; offsets are walked once and kept, since the file only grows."""
-        segment = index // SEGMENT_LEAVES
-        width, magic = (2, HEADERS_MAGIC) if kind == "headers" else (4, BODIES_MAGIC)
-        path = self._layout.headers(segment) if kind == "headers" else self._layout.bodies(segment)
-        end, offsets = self._places.get((segment, kind), (len(magic), []))
-        wanted = index % SEGMENT_LEAVES
-        if wanted >= len(offsets):
-            with path.open("rb") as file:
-                file.seek(end)
-                data = file.read()
-            at = 0
-            while at + width <= len(data):
-                length = int.from_bytes(data[at : at + width], "big")
-                if at + width + length > len(data):
+    def _header_block(self, index: int) -> bytes:
+        """A block of a segment's file; places are walked once and kept, since the file only grows."""
+        number, wanted = index // SEGMENT_LEAVES, index % SEGMENT_LEAVES
+        ends = self._ends.get(number, [len(HEADERS_MAGIC)])
+        if wanted + 1 >= len(ends):
+            data = self._layout.headers(number).read_bytes()
+            at = ends[-1]
+            while at + _U16_BYTES <= len(data):
+                at += _U16_BYTES + int.from_bytes(data[at : at + _U16_BYTES], "big")
+                if at > len(data):
                     break
-                offsets.append(end + at)
-                at += width + length
-            self._places[segment, kind] = (end + at, offsets)
-            if len(self._places) > 8:  # noqa: PLR2004 - a few segments are read at a time
-                self._places.pop(next(iter(self._places)))
-        if wanted >= len(offsets):
-            raise self._mismatch(index, kind)
-        with path.open("rb") as file:
-            file.seek(offsets[wanted])
-            return file.read(int.from_bytes(file.read(width), "big"))
-
-    def _read(self, path: Any, offset: int, length: int) -> bytes:  # noqa: ANN401
-        with path.open("rb") as file:
-            file.seek(offset)
-            data: bytes = file.read(length)
-        return data
+                ends.append(at)
+            self._ends[number] = ends
+            if len(self._ends) > SEGMENTS_KNOWN_MAX:
+                self._ends.pop(next(iter(self._ends)))
+        if wanted + 1 >= len(ends):
+            raise self._mismatch(index, "header block")
+        begin = ends[wanted] + _U16_BYTES
+        return self._segment(index).read("headers", begin, ends[wanted + 1] - begin)
 
     def _mismatch(self, index: int, what: str) -> CorruptionError:
         return CorruptionError(

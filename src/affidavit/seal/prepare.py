@@ -13,12 +13,14 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.crypt.commitment import NULL, SEED_BYTES
-from affidavit.event import LLM_REQUEST, LLM_RESPONSE, OutcomeClass
+from affidavit.event import FOLLOW, LLM_REQUEST, LLM_RESPONSE, OutcomeClass
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.body_values import of_access, of_bytes, of_request, of_response, status_of
 from affidavit.seal.citation import whole
 from affidavit.seal.compression import body_content, make_compress
+from affidavit.seal.cost import Costing
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
+from affidavit.seal.prices import installed_prices
 from affidavit.seal.record_in import AccessIn, RequestIn, ResponseIn
 from affidavit.seal.slots import (
     BODY_SLOTS,
@@ -102,10 +104,13 @@ class _IdentityOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     app: str | None = None
     key: str | None = None
+    prompt: str | None = None
     session: str | None = None
     source: str
     team: str | None = None
+    trace: str | None = None
     user: str | None = None
+    workflow: str | None = None
 
 
 class _ModelOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -131,15 +136,16 @@ _ACCESS_META: Final = member_names("context", "identity")
 
 
 class Preparing:
-    """Prepares records under one configuration: registered names, the policy in force, randomness."""
+    """Prepares records under one configuration, with randomness and the price table that is installed."""
 
-    __slots__ = ("_compress", "_names", "_policy", "_random")
+    __slots__ = ("_compress", "_costing", "_names", "_policy", "_random")
 
     def __init__(self, *, names: Names, policy: int | None, random: Callable[[int], bytes]) -> None:
         self._names: Final = names
         self._policy: Final = policy
         self._random: Final = random
         self._compress: Final = make_compress()
+        self._costing: Final = Costing(installed_prices())
 
     def request(self, meta: RequestIn, record: WalRecord, *, closed_us: int | None) -> tuple[Prepared, CallContext]:
         """An intent. `closed_us`: its last frame never came, nothing was forwarded, and the sealer closes it now."""
@@ -241,6 +247,7 @@ class Preparing:
             model=(context.model, None),
             outcome=("unknown_outcome", None, None, 0),
             policy=self._policy,
+            cost=self._costing.not_priced,
             counts=(0, 0, 0, 0, 1),
             capture=("write_ahead", context.dialect, "unparsed", NORMALISER_VERSION),
         )
@@ -258,7 +265,7 @@ class Preparing:
             policy=self._policy,
             counts=(0, 0, 0, 0, 1),
             capture=("write_ahead", None, "full", NORMALISER_VERSION),
-            actor=("human", "peer"),
+            actor=("service" if meta.query == FOLLOW else "human", "peer"),
         )
         body = self._body(
             of_access(identity=identity, access=access),
@@ -296,6 +303,7 @@ class Preparing:
     ) -> HeaderValues:
         finish = meaning.finish[0] if meaning.finish else None
         usage = meaning.usage
+        outcome = _outcome(meta, meaning, status=status, closed_us=closed_us)
         return HeaderValues(
             type=LLM_RESPONSE,
             times=_times(meta, context, time_us),
@@ -305,7 +313,7 @@ class Preparing:
             provider=context.provider,
             model=(context.model, registered_model(meaning.model_served, self._names.models)),
             outcome=(
-                _outcome(meta, meaning, status=status, closed_us=closed_us),
+                outcome,
                 status,
                 finish if finish is None or finish in FINISH_REASONS else "other",
                 int(meaning.stream),
@@ -325,6 +333,14 @@ class Preparing:
                 usage.audio_out,
                 usage.image,
                 usage.source,
+            ),
+            cost=self._costing.of_answer(
+                meaning,
+                provider=context.provider,
+                requested=context.model,
+                time_us=context.received_us,
+                outcome=outcome,
+                status=status,
             ),
             counts=(size, 0, 0, meaning.tool_call_count, meta.attempts),
             capture=("write_ahead", context.dialect, meaning.normalisation, NORMALISER_VERSION),
@@ -393,10 +409,13 @@ def _identity_json(meta: RequestIn, *, user: str | None, source: str) -> bytes:
         _IdentityOut(
             app=identity.app,
             key=identity.key,
+            prompt=identity.prompt,
             session=identity.session,
             source=source,
             team=identity.team,
+            trace=identity.trace,
             user=user,
+            workflow=identity.workflow,
         )
     )
 

@@ -89,8 +89,8 @@ class Preparer:
         if job.sealed:
             return Result()
         if isinstance(meta, AccessIn):
-            kind = ACCESS_READ if isinstance(meta, AccessReadIn) else ACCESS_SEARCH
-            return Result(prepared=self._preparing.access(meta, kind=kind), access=_access_meta(meta, kind))
+            access = _access_meta(meta)
+            return Result(prepared=self._preparing.access(meta, kind=access.type), access=access)
         kind = SOURCE_START if isinstance(meta, SourceStartIn) else SOURCE_STOP
         return Result(prepared=self._preparing.source(meta.id, kind=kind, time_us=meta.time_us))
 
@@ -116,9 +116,9 @@ class Preparer:
         return self._clock_us() if job.unfinished else None
 
 
-def _access_meta(meta: AccessIn, kind: str) -> AccessMeta:
+def _access_meta(meta: AccessIn) -> AccessMeta:
     return AccessMeta(
-        type=ACCESS_READ if kind == ACCESS_READ else ACCESS_SEARCH,
+        type=ACCESS_READ if isinstance(meta, AccessReadIn) else ACCESS_SEARCH,
         id=meta.id,
         time_us=meta.time_us,
         mono_us=0,

@@ -8,15 +8,17 @@ write-ahead file; orphaned, it ends at once, and the next start goes on from wha
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from hashlib import sha256
 from threading import Thread
 from typing import Any, Final
 
-from affidavit.config import LoadedConfig
+from affidavit.config import LoadedConfig, Masking
 from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.crypt.sealing import SealingKeys
 from affidavit.errors import AffidavitError, CorruptionError, SealingError
@@ -28,12 +30,18 @@ from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
 from affidavit.ledger.signing import SignerClient
 from affidavit.ledger.watermark import Watermark
-from affidavit.seal.desk import Desk
+from affidavit.mask import policy_digest
+from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, say
+from affidavit.seal.desk import Desk, Later
+from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
+from affidavit.seal.mask_hand import MaskProcess
 from affidavit.seal.names import Names
 from affidavit.seal.pace import Pace
 from affidavit.seal.prices import priced_models
 from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
+from affidavit.seal.slots import canonical
+from affidavit.text import b64u
 
 SOCKET: Final = "sealer"
 CUT_INTERVAL_S: Final = 0.8
@@ -45,7 +53,9 @@ IDLE_EPOCH_S: Final = 3_600
 ANSWER_S_MAX: Final = 50.0
 """A question that waits longer than this for its turn is refused; nothing was opened."""
 
-Question = tuple[dict[str, Any], "Future[Reply]"]
+_log = logging.getLogger(__name__)
+
+Question = tuple[dict[str, Any], "Future[Reply | Later]"]
 
 
 def run(
@@ -56,23 +66,32 @@ def run(
     ready: Callable[[], None],
     lose: Callable[[Exception], None],
     disk: Disk,
+    publish: Callable[[SealerFigures], None] | None = None,
 ) -> None:
-    """Seal until the lifeline says otherwise."""
+    """Seal until the lifeline says otherwise. `publish` says where the sealer's figures go."""
     ring, keys, sealer = build(places=places, config=config, disk=disk)
     sealer.start()
     _write_vkeys(places, sealer, disk=disk)
-    desk = Desk(sealer=sealer, ring=ring, clock_us=_clock_us)
+    figures = SealerFigures(tuple(sealer.logs))
+    if publish is not None:
+        publish(figures)
+    mask_hand = MaskProcess()
+    desk = Desk(sealer=sealer, ring=ring, mask_hand=mask_hand, clock_us=_clock_us, random=os.urandom)
     questions: queue.Queue[Question] = queue.Queue()
 
     def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
         del peer, parts
-        answer: Future[Reply] = Future()
+        found = desk.quick(body)
+        if found is not None:
+            return found if isinstance(found, Reply) else found()
+        answer: Future[Reply | Later] = Future()
         questions.put((body, answer))
         try:
-            return answer.result(timeout=ANSWER_S_MAX)
+            found = answer.result(timeout=ANSWER_S_MAX)
         except TimeoutError as error:
             message = "the sealer is busy; nothing was opened and nothing is lost. Ask again"
             raise SealingError(message) from error
+        return found if isinstance(found, Reply) else found()
 
     server = Server(places.run, SOCKET, handle=handle, lose=lose)
     # The doors end with the lifeline by themselves; the loop below decides how much is still sealed after that.
@@ -90,7 +109,9 @@ def run(
             questions=questions,
             lifeline=lifeline,
             lose=lose,
+            figures=figures,
         )
+    mask_hand.close()
     if lifeline.ending() == "stop":
         sealer.stop()
 
@@ -130,6 +151,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
         raise SealingError(message)
     config = loaded.config
     names = config.names
+    masking = {name: project.masking for name, project in config.projects.items()}
     return SealerSettings(
         origin_prefix=config.log.origin_prefix or f"{installation.id}.affidavit.internal",
         projects=tuple(config.projects),
@@ -142,7 +164,14 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
         ),
         heads_kept_s=config.log.every_head_kept_h * 3600,
         config_sha256=loaded.digest,
+        masking_sha256=_masking_digest(masking),
+        masking=masking,
     )
+
+
+def _masking_digest(masking: dict[str, Masking]) -> str:
+    """What is masked and for whom, as `config.change` commits to it (docs/formats.md, section 7)."""
+    return b64u(sha256(canonical({"policy": policy_digest(), "projects": masking})).digest())
 
 
 def _seal_until_told(
@@ -156,6 +185,7 @@ def _seal_until_told(
     questions: queue.Queue[Question],
     lifeline: Lifeline,
     lose: Callable[[Exception], None],
+    figures: SealerFigures,
 ) -> None:
     watermark = Watermark(places.run)
     lag_us = 0
@@ -163,15 +193,19 @@ def _seal_until_told(
     epoch_sizes = _sizes(sealer)
     while lifeline.ending() is None:
         began = time.monotonic()
-        pace.by_lag(sealer.step, lag_us=lag_us)
+        taken = pace.by_lag(sealer.step, lag_us=lag_us)
         if not sealer.is_behind:
             pace.by_lag(sealer.settle, lag_us=lag_us)
         lag_us = sealer.lag_us if sealer.is_behind else 0
         watermark.note(lag_us=lag_us)
+        figures.cut_ended(took_s=time.monotonic() - began, taken=taken)
+        figures.look(sealer, lag_us=lag_us)
         _answer_waiting(desk, questions, lose)
         age = time.monotonic() - epoch_began
         if age >= IDLE_EPOCH_S or (age >= EPOCH_S and _sizes(sealer) != epoch_sizes):
             sealer.close_epoch()
+            leaves = sum(_sizes(sealer).values())
+            say(_log, EPOCH_CLOSED, "the epoch was closed", logs=len(sealer.logs), leaves=leaves)
             _rotate_keys(ring, keys, places)
             epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
         if not sealer.is_behind:
@@ -226,9 +260,10 @@ def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
 def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:
     """Once a week a new KEK, once a day a new sealing key; private halves that nothing needs are destroyed."""
     if ring.is_due():
-        ring.rotate()
+        say(_log, KEY_KEK_ROTATED, "a new key-encryption key is in force", epoch=ring.rotate())
     if keys.is_due():
         keys.rotate()
+        say(_log, KEY_SEALING_ROTATED, "a new sealing key is in force")
     named, newest = set(), set()
     for shard in DataLayout(places.data).wal.iterdir():
         if shard.suffix == ".tmp":
@@ -244,7 +279,9 @@ def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:
                     ids.append(parsed[0].sealing_key)
         named.update(ids)
         newest.update(ids[-1:])
-    keys.destroy_unused(named=frozenset(named), newest=frozenset(newest))
+    dead = keys.destroy_unused(named=frozenset(named), newest=frozenset(newest))
+    if dead:
+        say(_log, KEY_SEALING_DESTROYED, "sealing keys that nothing needs were destroyed", count=len(dead))
 
 
 def _sizes(sealer: Sealer) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from affidavit.config import Masking
 from affidavit.crypt.keyring import Keyring
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import (
@@ -74,6 +75,14 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long every head is kept; after that the last of each minute stays."""
     config_sha256: str | None
     """b64u digest of the configuration file, or ``None`` where there is none."""
+    masking_sha256: str | None = None
+    """b64u digest of what is masked, and for which project: what `config.change` commits to."""
+    masking: dict[str, Masking] = msgspec.field(default_factory=dict)
+    """What text of each project must have passed before anybody reads it."""
+
+    def masking_of(self, log: str) -> Masking:
+        """That of one log; the system log holds questions of readers, and a log that is configured no more its past."""
+        return self.masking.get(log, "structured")
 
 
 class SealedAccess(msgspec.Struct, frozen=True):
@@ -142,6 +151,12 @@ class Sealer:
         self._damaged: list[SealingShard] = []
         self.problems: list[str] = []
         """What an operator must know and no verdict says yet; shown by `status`."""
+        self.publishes = 0
+        """Cuts that were published."""
+        self.staged_bytes = 0
+        """Bytes of their stages."""
+        self.gaps = 0
+        """Gap leaves that this process added."""
         self._create_directories()
         self._stages: Final = StageDirectory(data.stage, disk=disk)
 
@@ -263,7 +278,8 @@ class Sealer:
         if system.next_leaf == 0:
             self._record_project(SYSTEM_LOG, system.writer.origin)
         self._open_epoch(SYSTEM_LOG)
-        self._policy = system.add_own(CONFIG_CHANGE, {"sha256": self.settings.config_sha256})
+        masking = {} if self.settings.masking_sha256 is None else {"masking": self.settings.masking_sha256}
+        self._policy = system.add_own(CONFIG_CHANGE, {"sha256": self.settings.config_sha256} | masking)
         for project in self.settings.projects:
             if project not in self.logs:
                 origin = f"{self.settings.origin_prefix}/{project}"
@@ -457,6 +473,7 @@ class Sealer:
             found = self._recovered.get(name)
             if found is not None and source in found.gaps:
                 continue
+            self.gaps += 1
             log.add_own(
                 GAP,
                 {
@@ -492,8 +509,10 @@ class Sealer:
         self._ring.save()
         self._cut += 1
         path = self._stages.save(cut=self._cut, parts=parts)
+        self.staged_bytes += path.stat().st_size
         for part in parts:
             self.logs[part.log].publish(part)
+        self.publishes += 1
         self._stages.remove(path)
         now = self._clock_us()
         for key, meta in self._new_accesses:

@@ -44,6 +44,9 @@ GOOD = {
     "no digest": entry(src=src()),
     "shared content": entry(type="content.shared", header=None, src=src()),
     "data": entry(type="config.change", data={"sha256": None}, header=None, body=None, src=src()),
+    "more data": entry(
+        type="config.change", data={"masking": DIGEST, "sha256": DIGEST}, header=None, body=None, src=src()
+    ),
 }
 BAD = {
     "empty": b"",
@@ -157,6 +160,8 @@ def test_a_digest_passes_if_and_only_if_it_is_canonical(text: str) -> None:
 
 FACTS = {
     "a digest with unused bits": ("config.change", {"sha256": "A" * 42 + "B"}),
+    "a masking that is none": ("config.change", {"masking": None, "sha256": DIGEST}),
+    "masking alone": ("config.change", {"masking": DIGEST}),
     "a float": ("epoch.open", {"epoch": 1.0, "previous": None}),
     "a boolean": ("epoch.open", {"epoch": True, "previous": None}),
     "one member more": ("epoch.open", {"epoch": 1, "previous": None, "more": 1}),

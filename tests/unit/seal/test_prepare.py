@@ -23,7 +23,7 @@ from affidavit.event import (
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
 from affidavit.seal.preparer import Job, Preparer, Result
-from affidavit.seal.prices import priced_models
+from affidavit.seal.prices import installed_prices, priced_models
 from affidavit.seal.slots import HeaderValues, member_names, object_of, unpack_header
 from tests.support.installation import chat_request, chat_response, new_id, request_meta, response_end, response_start
 
@@ -205,6 +205,35 @@ def test_an_answer_carries_the_context_of_its_request() -> None:
     assert meta_of(result)["model"]["served"] == "gpt-4o-2024-08-06"
 
 
+def test_an_answer_says_what_it_cost_and_a_request_does_not() -> None:
+    digest = installed_prices().digest
+    # gpt-4o: $2.50 and $10 for a million. 9 · 2,500 + 5 · 10,000 nano-dollars.
+    assert header_of(prepare_answer(RESPONSE)).cost == ("priced", 72_500, "USD", digest)
+    assert header_of(prepare_answer(b"{}", status=500)).cost is None
+    assert header_of(prepare_answer(b"", status=None, outcome="not_sent")).cost is None
+    not_priced = ("not_priced", None, None, digest)
+    assert header_of(prepare_answer(STREAM + DONE, content_type=SSE)).cost == not_priced
+    assert header_of(prepare_answer(b"anything", path="/v1/files", content_type="text/plain")).cost == not_priced
+    preparer, call = make_preparer(), new_id()
+    (request,) = preparer.prepare([Job(record(encode_meta(request_meta(call, body=REQUEST)), data=REQUEST))])
+    assert header_of(request).cost is None
+    assert request.opened is not None
+    unknown = preparer._preparing.unknown_outcome(request.opened, record_id=new_id(), time_us=1)
+    assert header_of(Result(prepared=unknown)).cost == not_priced
+
+
+def test_the_day_of_the_request_decides_the_price() -> None:
+    answer = json.dumps(json.loads(RESPONSE) | {"model": "o3"}).encode()
+    for day, nano in ((20_248, 290_000), (20_249, 58_000)):  # 9 · 10,000 + 5 · 40,000; from 2025-06-10 a fifth of it
+        preparer, call = make_preparer(), new_id()
+        meta = msgspec.structs.replace(request_meta(call, body=REQUEST), time_us=day * 86_400_000_000)
+        jobs = [Job(record(encode_meta(meta), data=REQUEST))]
+        jobs += [Job(record(encode_whole_response(response_start(call, answer), response_end()), data=answer))]
+        found = header_of(preparer.prepare(jobs)[1]).cost
+        assert found is not None
+        assert found[:2] == ("priced", nano)
+
+
 def test_strings_that_nobody_registered_stay_out_of_the_header() -> None:
     answer = json.loads(RESPONSE) | {"model": "my-secret-model"}
     answer["choices"][0]["finish_reason"] = "because ann said so"
@@ -212,6 +241,8 @@ def test_strings_that_nobody_registered_stay_out_of_the_header() -> None:
     header = header_of(result)
     assert header.model == ("gpt-4o", "unregistered")
     assert header.outcome == ("ok", 200, "other", 0)
+    assert header.cost is not None
+    assert header.cost[:3] == ("not_priced", None, None)
     assert meta_of(result)["finish"]["reasons"] == ["because ann said so"]
     assert meta_of(result)["error"] == {"capture": {"code": "c", "message": "m"}}
 

@@ -99,6 +99,9 @@ _KINDS: Final = {
     "x-affidavit-team": _IDENTITY,
     "x-affidavit-app": _IDENTITY,
     "x-affidavit-session": _IDENTITY,
+    "x-affidavit-prompt": _IDENTITY,
+    "x-affidavit-workflow": _IDENTITY,
+    "x-affidavit-trace": _IDENTITY,
 }
 _REQUEST_STAYS: Final = frozenset(
     {_HOST_NAME, _CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _EXPECT, _CREDENTIAL_HOP, _IDENTITY, _OURS}
