@@ -61,6 +61,7 @@ class GroupCommit:
         "_error",
         "_loop",
         "_on_failure",
+        "_on_sync",
         "_scheduled",
         "_sync_s",
         "_syncing",
@@ -75,10 +76,12 @@ class GroupCommit:
         *,
         loop: asyncio.AbstractEventLoop,
         on_failure: Callable[[NotDurableError], None] | None = None,
+        on_sync: Callable[[float], None] | None = None,
     ) -> None:
         self.shard = shard
         self._loop = loop
         self._on_failure = on_failure
+        self._on_sync = on_sync  # told how many seconds each sync took
         self._callbacks_flush: list[Callback] = []  # wait for the tick's flush
         self._callbacks_sync: list[Callback] = []  # wait for the tick's flush, then for a sync
         self._covered: list[Callback] = []  # flushed; the next sync makes them durable
@@ -97,6 +100,11 @@ class GroupCommit:
     def error(self) -> NotDurableError | None:
         """Why nothing more can be made durable here, or ``None``."""
         return self._error
+
+    @property
+    def waiting(self) -> int:
+        """How many callbacks wait for a flush or a sync at this moment."""
+        return len(self._callbacks_flush) + len(self._callbacks_sync) + len(self._covered) + len(self._syncing or ())
 
     def after_flush(self, callback: Callback) -> None:
         """Call `callback` in this tick, once what is queued by then is in the kernel."""
@@ -194,6 +202,8 @@ class GroupCommit:
         if self._error is not None:
             return  # the shard died meanwhile; whoever waited was told so
         self._sync_s = max(took_s, self._sync_s * CALM)
+        if self._on_sync is not None:
+            self._on_sync(took_s)
         done, self._syncing = self._syncing or [], None
         self.shard.synced(ticket)
         if self._covered:

@@ -163,6 +163,8 @@ class Shard:
         self.logs: Final = logs
         self.synced_to = 0
         """Everything of the shard before this place (`frame.position`) is durable."""
+        self.written_bytes = 0
+        """Bytes of frames that reached the kernel."""
         self._log_index: Final = {log: index for index, log in enumerate(logs)}
         self._directory: Final = wal_directory / self.name
         self._sealing_key: Final = sealing_key
@@ -239,6 +241,7 @@ class Shard:
                 self._cut_room()
                 self.fail(error)
                 raise self._not_durable(error) from error
+            self.written_bytes += end - self._offset
             self._offset = end
         return position(file=self._file, offset=self._offset)
 

@@ -16,6 +16,7 @@ import sys
 
 from affidavit.errors import AffidavitError
 from affidavit.ledger.channel import error_body
+from affidavit.notice import PROCESS_DEFECT, PROCESS_DISK, PROCESS_FAILED, say
 from affidavit.serve.assignment import parse_assignment
 from affidavit.serve.journal import describe, open_journal
 from affidavit.serve.plan import SEALER, SEALER_NICENESS
@@ -55,7 +56,7 @@ def main() -> int:
     try:
         run(post)
     except AffidavitError as error:
-        log.error("%s", error)  # noqa: TRY400 - what its message says is all there is to say
+        say(log, PROCESS_FAILED, str(error))
         post.report(Report(event="failed", **error_body(error)["error"]))
         return 1
     except OSError as error:
@@ -65,7 +66,7 @@ def main() -> int:
             f"the {role} process cannot go on: {error.strerror}. What was acknowledged is safe in the write-ahead log. "
             "Free space or mend the disk; its next start goes on from there"
         )
-        log.error("%s", message)  # noqa: TRY400 - what its message says is all there is to say
+        say(log, PROCESS_DISK, message)
         post.report(Report(event="failed", code="service", message=message))
         return 1
     except Exception as error:  # noqa: BLE001 - the outermost loop of a process
@@ -76,7 +77,7 @@ def main() -> int:
 
 def _defect(role: str, error: Exception, *, log: logging.Logger, post: Post) -> int:
     """Say that we do not know what happened."""
-    log.critical("this process ends because of a defect of ours: %s", describe(error))
+    say(log, PROCESS_DEFECT, f"this process ends because of a defect of ours: {describe(error)}")
     post.report(Report(event="failed", code="service", message=f"the {role} process failed: {describe(error)}"))
     return 1
 

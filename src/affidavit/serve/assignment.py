@@ -34,7 +34,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     report_fd: int
     listen_fd: int | None = None
-    """A worker's listening socket."""
+    """Listening socket of a worker, or of the door for readers."""
     log_form: LogForm = "text"
     log_level: LogLevel = "info"
 

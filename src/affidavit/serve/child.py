@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
+from affidavit.ledger.board import ProcessNote, State
 from affidavit.ledger.lifeline import make_lifeline, tell_to_stop
 from affidavit.serve.assignment import Assignment, format_assignment
-from affidavit.serve.board import ProcessNote, State
 from affidavit.serve.report import REPORT_BYTES_MAX, Report, parse_reports
 
 RESTART_S_MIN: Final = 0.05

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
-from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.admission import Admission, reserve_bytes_of
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.config import LoadedConfig
 from affidavit.ledger.places import Places
 from affidavit.ledger.watermark import read_sealed_through, uptime_us
-
-SMALL_DISK_PARTS: Final = 20
-"""The reserve is at most this part of a disk: a small one would be nothing but reserve."""
 
 
 def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
@@ -58,5 +54,7 @@ def gateway_admission(places: Places, bounds: Bounds) -> Admission:
         now_us=uptime_us,
         free_bytes=free_bytes,
         lag_s_max=bounds.lag_s_max,
-        disk_reserve_bytes=min(bounds.disk_reserve_bytes, disk.f_blocks * disk.f_frsize // SMALL_DISK_PARTS),
+        disk_reserve_bytes=reserve_bytes_of(
+            configured=bounds.disk_reserve_bytes, disk_bytes=disk.f_blocks * disk.f_frsize
+        ),
     )

@@ -1,5 +1,8 @@
 """Our own messages, on standard error: one line each, as text or as JSON.
 
+A line of JSON has `ts level process pid event message fields`; `event` is the stable code of `affidavit.notice`. The
+text form is for a person and leaves out what is routine there.
+
 Promise: no line holds content, a credential or a key. Messages are sentences of ours; of an exception that we did not
 raise ourselves, only its type and place are written, since its text may quote what it stumbled over
 (`AFFIDAVIT_DEBUG=1` shows all of it).
@@ -17,6 +20,7 @@ from typing import Final
 import msgspec
 
 from affidavit.errors import AffidavitError
+from affidavit.notice import OTHER, Notice
 from affidavit.serve.assignment import LogForm, LogLevel
 
 DEBUG_VARIABLE: Final = "AFFIDAVIT_DEBUG"
@@ -35,15 +39,30 @@ class _Line(logging.Formatter):
         if error is not None:
             message += f": {describe(error)}"
         if self._form == "json":
-            line = {"time": time, "level": record.levelname.lower(), "role": self._role, "message": message}
+            line = {
+                "ts": time,
+                "level": record.levelname.lower(),
+                "process": self._role,
+                "pid": record.process,
+                "event": _notice_of(record).code,
+                "message": message,
+                "fields": getattr(record, "fields", {}),
+            }
             return msgspec.json.encode(line).decode()
         return f"{time} {self._role} {record.levelname.lower()}: {message}".replace("\n", "\n  ")
+
+
+def _notice_of(record: logging.LogRecord) -> Notice:
+    found = getattr(record, "notice", OTHER)
+    return found if isinstance(found, Notice) else OTHER
 
 
 def open_journal(*, role: str, form: LogForm, level: LogLevel) -> logging.Logger:
     """Send everything that this process has to say to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line(role=role, form=form))
+    if form == "text":
+        handler.addFilter(lambda record: not _notice_of(record).is_routine)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -1,4 +1,4 @@
-"""Listening sockets of the gateway: one for each worker, made and kept by the supervisor.
+"""Listening sockets: one for each worker of the gateway and one for readers, made and kept by the supervisor.
 
 Promise: connections that arrived for a worker which was killed wait for its successor, since the socket and its queue
 belong to the supervisor. The port belongs to this service alone: with `SO_REUSEPORT` two services of one user could
@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from affidavit.config import Address
+from affidavit.config import Address, Config, parse_listen
 from affidavit.errors import LayoutError
 
 BACKLOG: Final = 4096
@@ -22,14 +22,55 @@ PROBE_WAIT_S: Final = 2.0
 PROBE_STEP_S: Final = 0.05
 
 
-def listen(address: Address, *, count: int, sleep: Callable[[float], None]) -> list[socket.socket]:
+class Doors(NamedTuple):
+    """The listening sockets of one service, and where they are."""
+
+    workers: list[socket.socket]
+    """One for each worker, on one address."""
+    readers: socket.socket | None
+    gateway: str | None
+    """`HOST:PORT` of the workers."""
+    api: str | None
+    """That of the door for readers."""
+
+    def close(self) -> None:
+        """Close all of them."""
+        for made in (*self.workers, *([] if self.readers is None else [self.readers])):
+            made.close()
+
+
+NO_DOORS: Final = Doors([], None, None, None)
+"""A service for a single reading answers on its Unix socket only."""
+
+
+def open_doors(config: Config, *, workers: int, sleep: Callable[[float], None]) -> Doors:
+    """Listen for clients and for readers.
+
+    Raises:
+        LayoutError: An address cannot be had; nothing of ours listens.
+    """
+    gateway, api = parse_listen(config.gateway.listen), config.api_address
+    sockets = listen(gateway, door="gateway", count=workers, sleep=sleep)
+    try:
+        (readers,) = listen(api, door="api", count=1, sleep=sleep)
+    except LayoutError:
+        for made in sockets:
+            made.close()
+        raise
+    where = (bound_address(sockets[0], host=gateway.host), bound_address(readers, host=api.host))
+    return Doors(sockets, readers, *map(str, where))
+
+
+def listen(address: Address, *, door: str, count: int, sleep: Callable[[float], None]) -> list[socket.socket]:
     """`count` listening sockets on one address; port 0 becomes one free port for all.
+
+    `door` is the configuration's table that says so, for messages.
 
     Raises:
         LayoutError: The address cannot be had; the message says why.
     """
-    family, place = _resolve(address)
-    _probe(family, place, address=address, sleep=sleep)
+    family, place = _resolve(address, door=door)
+    _probe(family, place, address=address, door=door, sleep=sleep)
     sockets: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -43,7 +84,7 @@ def listen(address: Address, *, count: int, sleep: Callable[[float], None]) -> l
     except OSError as error:
         for made in sockets:
             made.close()
-        raise _refused(address, error) from error
+        raise _refused(address, error, door=door) from error
     return sockets
 
 
@@ -52,19 +93,19 @@ def bound_address(made: socket.socket, *, host: str) -> Address:
     return Address(host, int(made.getsockname()[1]))
 
 
-def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
+def _resolve(address: Address, *, door: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise LayoutError(
-            f"gateway.listen: the name {address.host!r} means no address of this machine; nothing was started"
+            f"{door}.listen: the name {address.host!r} means no address of this machine; nothing was started"
         ) from error
     family, _, _, _, place = found[0]
     return family, (str(place[0]), int(place[1]))
 
 
 def _probe(
-    family: socket.AddressFamily, place: tuple[str, int], *, address: Address, sleep: Callable[[float], None]
+    family: socket.AddressFamily, place: tuple[str, int], *, address: Address, door: str, sleep: Callable[[float], None]
 ) -> None:
     waited = 0.0
     while True:
@@ -75,7 +116,7 @@ def _probe(
             probe.listen(1)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or waited >= PROBE_WAIT_S:
-                raise _refused(address, error) from error
+                raise _refused(address, error, door=door) from error
         else:
             return
         finally:
@@ -84,13 +125,13 @@ def _probe(
         waited += PROBE_STEP_S
 
 
-def _refused(address: Address, error: OSError) -> LayoutError:
+def _refused(address: Address, error: OSError, *, door: str) -> LayoutError:
     hint = (
         "another program listens there; stop it, or choose another port"
         if error.errno == errno.EADDRINUSE
         else "choose another address"
     )
     return LayoutError(
-        f"the gateway cannot listen on {address} ({error.strerror}): {hint} with `listen` in [gateway]. Nothing was "
+        f"the {door} cannot listen on {address} ({error.strerror}): {hint} with `listen` in [{door}]. Nothing was "
         "started"
     )

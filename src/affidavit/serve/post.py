@@ -11,6 +11,7 @@ from typing import Final
 from affidavit.config import LoadedConfig
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places
+from affidavit.notice import REQUEST_DEFECT, REQUEST_DISK, say
 from affidavit.serve.assignment import Assignment
 from affidavit.serve.journal import describe
 from affidavit.serve.report import Report, format_report
@@ -45,9 +46,10 @@ class Post:
         """Write down what cost one request and not the process."""
         log = logging.getLogger("affidavit")
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            log.error("a request was given up: %s. Free space or mend the disk, then it works again", error.strerror)
+            message = f"a request was given up: {error.strerror}. Free space or mend the disk, then it works again"
+            say(log, REQUEST_DISK, message)
         else:
-            log.error("a request was given up because of a defect of ours: %s", describe(error))
+            say(log, REQUEST_DEFECT, f"a request was given up because of a defect of ours: {describe(error)}")
 
 
 Role = Callable[[Post], None]

@@ -48,9 +48,14 @@ def _signer() -> Role:
 
 def _sealer() -> Role:
     from affidavit.ledger.directory import Disk
+    from affidavit.ledger.figures import service_of
+    from affidavit.seal.figures import SealerFigures
     from affidavit.seal.process import run
 
     def sealer(post: Post) -> None:
+        def publish(figures: SealerFigures) -> None:
+            figures.open(post.places.run, role=post.assignment.role, service=service_of(os.getppid()))
+
         run(
             places=post.places,
             config=post.loaded,
@@ -58,6 +63,7 @@ def _sealer() -> Role:
             ready=post.ready,
             lose=post.lose,
             disk=Disk(),
+            publish=publish,
         )
 
     return sealer
@@ -67,16 +73,26 @@ def _api() -> Role:
     from affidavit.api.process import run
 
     def api(post: Post) -> None:
-        run(places=post.places, config=post.loaded.config, lifeline=post.lifeline, ready=post.ready, lose=post.lose)
+        listen_fd = post.assignment.listen_fd
+        run(
+            places=post.places,
+            config=post.loaded.config,
+            listening=None if listen_fd is None else socket.socket(fileno=listen_fd),
+            lifeline=post.lifeline,
+            ready=post.ready,
+            lose=post.lose,
+        )
 
     return api
 
 
 def _worker() -> Role:
     from affidavit.capture.clock import system_clock
+    from affidavit.capture.gateway.figures import WorkerFigures
     from affidavit.capture.gateway.worker import run
     from affidavit.ledger.boot import open_shard
     from affidavit.ledger.directory import Disk
+    from affidavit.ledger.figures import service_of
     from affidavit.ledger.places import FINGERPRINT_KEY_NAME
     from affidavit.serve.gateway import gateway_admission, gateway_settings
 
@@ -86,6 +102,8 @@ def _worker() -> Role:
         clock = system_clock()
         _stop_by_signal(post)
         settings = gateway_settings(post.loaded)
+        figures = WorkerFigures()
+        figures.open(post.places.run, role=post.assignment.role, service=service_of(os.getppid()))
         run(
             sock=socket.socket(fileno=post.assignment.listen_fd),
             settings=settings,
@@ -100,6 +118,7 @@ def _worker() -> Role:
             ),
             fingerprint_key=(post.places.keys / FINGERPRINT_KEY_NAME).read_bytes(),
             clock=clock,
+            figures=figures,
             on_ready=post.ready,
         )
 

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from affidavit.config import LoadedConfig, load_config, parse_listen
+from affidavit.config import LoadedConfig, load_config
+from affidavit.ledger.board import Board, ProcessNote, State, write_board
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Lease, Places, Purpose, find_config, find_places, take_lease
+from affidavit.notice import SERVICE_BOARD, say
 from affidavit.serve.assignment import Assignment, LogForm, LogLevel
-from affidavit.serve.board import Board, ProcessNote, State, write_board
 from affidavit.serve.journal import open_journal
-from affidavit.serve.listening import bound_address, listen
+from affidavit.serve.listening import NO_DOORS, open_doors
 from affidavit.serve.plan import plan_for, worker_count
 from affidavit.serve.supervisor import Signals, Supervisor
 
@@ -33,6 +34,8 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     gateway: str | None
     """`HOST:PORT`"""
+    api: str | None
+    """The same of the door for readers."""
     places: Places
     upstreams: tuple[str, ...]
     projects: tuple[str, ...]
@@ -94,22 +97,25 @@ def _supervise(
     command: Callable[[str], Sequence[str]],
 ) -> bool:
     gateway, places = loaded.config.gateway, lease.places
-    address = parse_listen(gateway.listen)
     workers = worker_count(loaded.config) if purpose == "service" else 0
-    sockets = listen(address, count=workers, sleep=time.sleep) if workers else []
-    bound = str(bound_address(sockets[0], host=address.host)) if sockets else None
+    doors = open_doors(loaded.config, workers=workers, sleep=time.sleep) if workers else NO_DOORS
     since_us, disk = _clock_us(), Disk()
 
     def changed(state: State, processes: tuple[ProcessNote, ...]) -> None:
         board = Board(
-            pid=os.getpid(), purpose=purpose, state=state, gateway=bound, since_us=since_us, processes=processes
+            pid=os.getpid(),
+            purpose=purpose,
+            state=state,
+            gateway=doors.gateway,
+            api=doors.api,
+            since_us=since_us,
+            processes=processes,
         )
         try:
             write_board(places, board, disk=disk)
         except OSError as error:
-            logging.getLogger(__name__).warning(
-                "the notice board cannot be written (%s); the service goes on", error.strerror
-            )
+            message = f"the notice board cannot be written ({error.strerror}); the service goes on"
+            say(logging.getLogger(__name__), SERVICE_BOARD, message)
 
     try:
         with Signals() as signals:
@@ -118,7 +124,8 @@ def _supervise(
                 command=command,
                 assignment=_assignment(lease, loaded, log_form=log_form, log_level=log_level),
                 lock_fds=lease.lock_fds,
-                sockets=sockets,
+                sockets=doors.workers,
+                door=doors.readers,
                 drain_s=float(gateway.drain_on_stop_s),
                 signals=signals,
                 leash_fd=leash_fd,
@@ -127,15 +134,14 @@ def _supervise(
             supervisor.start()
             try:
                 if not supervisor.is_told_to_stop():
-                    ready(_news(lease, loaded, gateway=bound, workers=workers))
+                    ready(_news(lease, loaded, gateway=doors.gateway, api=doors.api, workers=workers))
                     supervisor.run()
             finally:
                 # Also if nobody takes what we say: what runs is stopped in order.
                 clean = supervisor.stop()
             return clean
     finally:
-        for made in sockets:
-            made.close()
+        doors.close()
 
 
 def _assignment(lease: Lease, loaded: LoadedConfig, *, log_form: LogForm, log_level: LogLevel) -> Assignment:
@@ -153,10 +159,11 @@ def _assignment(lease: Lease, loaded: LoadedConfig, *, log_form: LogForm, log_le
     )
 
 
-def _news(lease: Lease, loaded: LoadedConfig, *, gateway: str | None, workers: int) -> News:
+def _news(lease: Lease, loaded: LoadedConfig, *, gateway: str | None, api: str | None, workers: int) -> News:
     return News(
         pid=os.getpid(),
         gateway=gateway,
+        api=api,
         places=lease.places,
         upstreams=tuple(loaded.config.upstreams),
         projects=tuple(loaded.config.projects),

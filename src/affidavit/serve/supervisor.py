@@ -22,9 +22,20 @@ from typing import Final, Self
 import msgspec
 
 from affidavit.errors import AffidavitError, ServiceError
+from affidavit.ledger.board import ProcessNote, State
 from affidavit.ledger.channel import ERROR_CODES
+from affidavit.notice import (
+    PROCESS_CRASHED,
+    PROCESS_KILLED,
+    PROCESS_READY,
+    SERVICE_READY,
+    SERVICE_STARTING,
+    SERVICE_STOPPED,
+    SERVICE_STOPPING,
+    SERVICE_WAITING,
+    say,
+)
 from affidavit.serve.assignment import Assignment
-from affidavit.serve.board import ProcessNote, State
 from affidavit.serve.child import Child
 from affidavit.serve.plan import API, SEALER, SIGNER, Plan, worker_number
 
@@ -98,6 +109,7 @@ class Supervisor:
         assignment: Assignment,
         lock_fds: tuple[int, ...],
         sockets: Sequence[socket.socket],
+        door: socket.socket | None,
         drain_s: float,
         signals: Signals,
         leash_fd: int | None,
@@ -106,6 +118,7 @@ class Supervisor:
         self._plan: Final = plan
         self._assignment: Final = assignment
         self._sockets: Final = list(sockets)
+        self._door: Final = door
         self._drain_s: Final = drain_s
         self._signals: Final = signals
         self._changed: Final = changed
@@ -132,6 +145,7 @@ class Supervisor:
         Raises:
             AffidavitError: What a child said when it could not start; the others have been stopped.
         """
+        say(_log, SERVICE_STARTING, "the processes are started", processes=len(self._children))
         try:
             for child in self._children.values():
                 self._spawn(child)
@@ -145,6 +159,7 @@ class Supervisor:
             raise
         if not self.is_told_to_stop():
             self._set_state("ready")
+            say(_log, SERVICE_READY, "all processes are ready", processes=len(self._children))
 
     def run(self) -> None:
         """Keep the children running until told to stop."""
@@ -160,14 +175,21 @@ class Supervisor:
                 if self.is_told_to_stop():
                     break  # a terminal's Ctrl-C reaches the workers too; they have only begun what we are about to ask
                 delay_s = child.schedule(now_s=time.monotonic())
-                _log.warning(
-                    "%s %s; it is started again in %.2f s, the others go on", child.role, _ended(child), delay_s
+                say(
+                    _log,
+                    PROCESS_CRASHED,
+                    f"{child.role} {_ended(child)}; it is started again in {delay_s:.2f} s, the others go on",
+                    role=child.role,
+                    exit_code=child.exit_code or 0,
+                    restart_in_s=delay_s,
+                    restarts=child.restarts,
                 )
                 self._tell()
 
     def stop(self) -> bool:
         """Stop all children, last started first; returns whether everything was sealed and the epoch closed."""
         self._set_state("stopping")
+        say(_log, SERVICE_STOPPING, "the service stops; calls in flight may end")
         for made in self._sockets:
             made.close()  # first, so that no client is put into a queue that nobody serves any more
         self._call_back()
@@ -175,6 +197,7 @@ class Supervisor:
         for group in reversed(self._plan):
             clean = self._stop_group([self._children[role] for role in group]) and clean
         self._set_state("stopped")
+        say(_log, SERVICE_STOPPED, "all processes have ended", clean=int(clean))
         self._selector.close()
         return clean
 
@@ -198,7 +221,8 @@ class Supervisor:
             if time.monotonic() - noted >= PATIENCE_NOTE_S:
                 noted = time.monotonic()
                 waiting = ", ".join(child.role for child in children if child.state != "ready")
-                _log.info("still starting: %s (after a crash this takes as long as there is to seal)", waiting)
+                message = f"still starting: {waiting} (after a crash this takes as long as there is to seal)"
+                say(_log, SERVICE_WAITING, message, waiting_for=waiting)
 
     def _stop_group(self, children: list[Child]) -> bool:
         """Stop one group; says whether each of them ended by itself and in order."""
@@ -216,7 +240,8 @@ class Supervisor:
             if not killed and (left_s == 0.0 or hurried):
                 for child in asked:
                     if child.is_alive:
-                        _log.warning("%s did not stop in time and is killed; nothing durable is lost", child.role)
+                        message = f"{child.role} did not stop in time and is killed; nothing durable is lost"
+                        say(_log, PROCESS_KILLED, message, role=child.role)
                         child.kill()
                 killed = True
             self._pump(None if killed else left_s)
@@ -232,6 +257,7 @@ class Supervisor:
                 if not key.data.read_reports():
                     self._selector.unregister(key.fd)  # its end of the pipe is closed; SIGCHLD brings the rest
                 if key.data.state != before:
+                    say(_log, PROCESS_READY, "it does its work", role=key.data.role, restarts=key.data.restarts)
                     self._tell()
             elif key.fd == self._leash_fd:
                 self._released = True
@@ -255,12 +281,15 @@ class Supervisor:
         number = worker_number(role)
         if number is not None:
             return (self._sockets[number].fileno(),)
+        if role == API:
+            return () if self._door is None else (self._door.fileno(),)
         # The two that write the ledger hold the lease as well: no second service starts before they are gone.
         return lock_fds if role in {SIGNER, SEALER} else ()
 
     def _assignment_of(self, child: Child) -> Assignment:
         number = worker_number(child.role)
-        listen_fd = None if number is None else self._sockets[number].fileno()
+        made = self._sockets[number] if number is not None else self._door if child.role == API else None
+        listen_fd = None if made is None else made.fileno()
         return msgspec.structs.replace(self._assignment, listen_fd=listen_fd)
 
     def _set_state(self, state: State) -> None:

@@ -92,6 +92,11 @@ class House:
         }
         self.services: list[Service] = []
 
+    @property
+    def command(self) -> list[str]:
+        """The command line, in a process of its own."""
+        return [sys.executable, "-m", "affidavit.cli"]
+
     def start(self, argv: list[str], **environment: str) -> Service:
         service = Service(argv, environment=self.environment | environment, cwd=self.root)
         self.services.append(service)
@@ -101,11 +106,11 @@ class House:
         return self.start([sys.executable, str(HERE / "fake_service.py")], **environment)
 
     def start_up(self, *arguments: str, **environment: str) -> Service:
-        return self.start([sys.executable, "-m", "affidavit.cli", "up", "--json", *arguments], **environment)
+        return self.start([*self.command, "up", "--json", *arguments], **environment)
 
     def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
-            [sys.executable, "-m", "affidavit.cli", *arguments],
+            [*self.command, *arguments],
             env=self.environment,
             cwd=self.root,
             capture_output=True,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from affidavit.config import Address, load_config, parse_config
 from affidavit.errors import FormatError, LayoutError, NotFoundError, ServiceError
+from affidavit.ledger.board import Board, ProcessNote, read_board, write_board
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Places
+from affidavit.notice import CALLS_REFUSED, EPOCH_CLOSED, NOTICES, say
 from affidavit.serve.assignment import Assignment, format_assignment, parse_assignment
-from affidavit.serve.board import Board, ProcessNote, read_board, write_board
 from affidavit.serve.gateway import gateway_settings
 from affidavit.serve.journal import describe, open_journal
 from affidavit.serve.listening import bound_address, listen
@@ -167,8 +169,37 @@ def test_a_line_of_json_is_one_line(lines):
     open_journal(role="api", form="json", level="info").warning("two\nlines")
     text = lines()
     said = msgspec.json.decode(text)
-    assert (said["role"], said["level"], said["message"]) == ("api", "warning", "two\nlines")
+    assert list(said) == ["ts", "level", "process", "pid", "event", "message", "fields"]
+    assert (said["process"], said["level"], said["message"]) == ("api", "warning", "two\nlines")
+    assert (said["pid"], said["event"], said["fields"]) == (os.getpid(), "other", {})
     assert text.count("\n") == 1
+
+
+def test_a_notice_has_its_code_and_its_fields(lines):
+    log = open_journal(role="worker0", form="json", level="info")
+    say(log, CALLS_REFUSED, "a sentence, 100% ours", reason="disk_reserve")
+    said = msgspec.json.decode(lines())
+    assert (said["event"], said["level"]) == ("calls.refused", "warning")
+    assert (said["message"], said["fields"]) == ("a sentence, 100% ours", {"reason": "disk_reserve"})
+
+
+def test_what_is_routine_stays_off_a_terminal(lines):
+    for form, shown in (("text", False), ("json", True)):
+        say(open_journal(role="sealer", form=form, level="info"), EPOCH_CLOSED, "it was", logs=1, leaves=2)
+        assert bool(lines()) is shown
+
+
+def test_a_notice_carries_no_field_that_it_does_not_list():
+    with pytest.raises(KeyError, match="user"):
+        say(logging.getLogger("x"), CALLS_REFUSED, "x", user="somebody")
+
+
+def test_codes_are_dotted_and_levels_are_levels():
+    assert len({notice.code for notice in NOTICES.values()}) == len(NOTICES)
+    for code, notice in NOTICES.items():
+        assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", code)
+        assert notice.level in {logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL}
+        assert not notice.is_routine or notice.level == logging.INFO
 
 
 def test_warnings_only(lines):
@@ -209,7 +240,7 @@ def no_sleep(_: float) -> None:
 
 
 def test_all_workers_share_one_free_port():
-    sockets = listen(Address("127.0.0.1", 0), count=3, sleep=no_sleep)
+    sockets = listen(Address("127.0.0.1", 0), door="gateway", count=3, sleep=no_sleep)
     try:
         ports = {made.getsockname()[1] for made in sockets}
         assert len(ports) == 1
@@ -232,7 +263,7 @@ def test_a_port_that_is_free_again_in_time_is_taken():
         if len(slept) == 3:
             holder.close()
 
-    for made in listen(Address("127.0.0.1", port), count=1, sleep=sleep):
+    for made in listen(Address("127.0.0.1", port), door="gateway", count=1, sleep=sleep):
         made.close()
     assert len(slept) == 3
 
@@ -246,4 +277,4 @@ def test_a_port_that_is_free_again_in_time_is_taken():
 )
 def test_an_address_that_cannot_be_had_says_why(address, says):
     with pytest.raises(LayoutError, match=says):
-        listen(address, count=1, sleep=no_sleep)
+        listen(address, door="gateway", count=1, sleep=no_sleep)

@@ -11,6 +11,14 @@ from typing import Final
 
 from affidavit.capture.gateway.refusal import Reason
 
+SMALL_DISK_PARTS: Final = 20
+"""The reserve is at most this part of a disk: a small one would be nothing but reserve."""
+
+
+def reserve_bytes_of(*, configured: int, disk_bytes: int) -> int:
+    """The reserve that is kept on a disk of this size."""
+    return min(configured, disk_bytes // SMALL_DISK_PARTS)
+
 
 class Admission:
     """The gate of one worker. `sealed_through_us` and `now_us` tell one and the same clock."""

@@ -61,6 +61,7 @@ class Answer:
         "_head",
         "_held",
         "_last",
+        "_outcome_class",
         "_record",
         "_relayed",
         "_start",
@@ -86,6 +87,7 @@ class Answer:
         self._relayed = False  # the client has seen the beginning of this answer
         self._last = b""  # what the client gets once the outcome is durable
         self._ended = False
+        self._outcome_class: OutcomeClass = "ok"  # of the outcome that is queued
         self._bytes = 0
 
     # --- from the provider's connection -------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ class Answer:
         tail = self._tail
         if tail is not None:
             tail.feed(data)
-        outcome = self._outcome(start, error)
+        self._outcome_class = outcome = self._outcome(start, error)
         clock = call.state.clock
         end = ResponseEnd(
             time_us=clock.wall_us(),
@@ -304,6 +306,7 @@ class Answer:
         if error is not None:
             return  # the worker ends all calls of the shard, this one too
         call = self._call
+        call.state.figures.call_ended(self._outcome_class, request_bytes=call.body_bytes, answer_bytes=self._bytes)
         client, call.client = call.client, None
         call.finish()
         if client is not None:
@@ -313,6 +316,7 @@ class Answer:
         if error is not None:
             return
         call = self._call
+        call.state.figures.call_ended(self._outcome_class, request_bytes=call.body_bytes, answer_bytes=self._bytes)
         client, call.client = call.client, None
         call.finish()
         if client is None:

@@ -389,12 +389,18 @@ class Call:
             attempts=0 if forwarded is None else 1,
             error=error,
         )
+
+        def durable(failure: NotDurableError | None) -> None:
+            if failure is None:
+                self.state.figures.call_ended(outcome, request_bytes=self.body_bytes, answer_bytes=0)
+            then(failure)
+
         try:
             self.commit.shard.begin(self.head.target.project).finish(meta=encode_whole_response(start, end))
         except NotDurableError as failure:
             self.not_durable(failure)
             return
-        self.commit.after_sync(then)
+        self.commit.after_sync(durable)
 
     def elapsed_us(self) -> int:
         """Now, as a wall time that no step of the wall clock since `received` can turn round."""

@@ -124,6 +124,7 @@ class ClientConnection(asyncio.Protocol):
         """Answer the call that is being served with a refusal."""
         serving = self._serving
         keep = serving is not None and serving.head.keep and not self._state.stopping
+        self._state.figures.refused(reason)
         answer = format_refusal(reason=reason, call_id=call_id, connection=b"keep-alive" if keep else b"close")
         if serving is not None and serving.head.method == "HEAD":
             answer = answer[: answer.index(b"\r\n\r\n") + 4]
@@ -397,6 +398,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse_connection(self, refused: Refused) -> None:
         """Answer what cannot be a call, or not a whole one, and end the connection gently."""
         self._refusal = None
+        self._state.figures.refused(refused.reason)
         reading, self._reading = self._reading, None
         call_id = (reading.id if reading is not None else "") or self._state.new_id(self._state.clock.wall_us())
         answer = format_refusal(reason=refused.reason, call_id=call_id, connection=b"close", detail=refused.detail)

@@ -7,10 +7,13 @@ each log, shard closed).
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
+from affidavit.capture.gateway.burst import BurstWatch
 from affidavit.capture.gateway.client import ClientConnection
 from affidavit.capture.gateway.state import WorkerState
+from affidavit.notice import WORKER_DRAINED, WORKER_DRAINING, say
 
 SWEEP_S = 1.0
 """How exact timeouts are."""
@@ -19,6 +22,8 @@ BACKLOG = 1024
 _DRAIN_POLL_S = 0.02
 _LAST_SYNC_S = 5.0
 """For the sync of what was under way when the time was over."""
+
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -29,6 +34,7 @@ class Gateway:
         self._connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._bursts = BurstWatch(state.figures)
 
     async def start(self, sock: socket.socket) -> None:
         """Open the shard and take connections of a listening socket."""
@@ -37,6 +43,7 @@ class Gateway:
         state.now = loop.time()
         state.renew_admission()
         await state.shards.start()
+        self._look()
         self._sweeper = asyncio.create_task(self._sweep())
         self._server = await loop.create_server(
             lambda: ClientConnection(state=state, connections=self._connections), sock=sock, backlog=BACKLOG
@@ -50,11 +57,18 @@ class Gateway:
             self._server.close()
         for connection in list(self._connections):
             connection.stop()
+        in_flight = len(state.active)
+        began = asyncio.get_running_loop().time()
+        say(_log, WORKER_DRAINING, f"no new calls are taken; {in_flight} in flight may end", in_flight=in_flight)
         await self._until_idle(state.bounds.drain_on_stop_s)
-        for call in list(state.active):
+        cut_off = list(state.active)
+        for call in cut_off:
             call.stop()
         await self._until_idle(_LAST_SYNC_S)
+        self._look()
         await state.shards.stop()
+        took_s = round(asyncio.get_running_loop().time() - began, 3)
+        say(_log, WORKER_DRAINED, "calls in flight have ended", cut_off=len(cut_off), took_s=took_s)
         if self._sweeper is not None:
             self._sweeper.cancel()
         for upstream in state.upstreams.values():
@@ -81,3 +95,19 @@ class Gateway:
                 call.sweep(now)
             for upstream in state.upstreams.values():
                 upstream.sweep()
+            self._look()
+            self._bursts.look(now)
+
+    def _look(self) -> None:
+        """Publish what was counted, and the state of this moment."""
+        state = self._state
+        state.shards.count_written()
+        commit = state.shards.current
+        state.figures.look(
+            in_flight=len(state.active),
+            connections=len(self._connections),
+            held_bytes=state.bodies_bytes,
+            waiting=0 if commit is None else commit.waiting,
+            shard_is_open=commit is not None,
+            refusing=state.refusing,
+        )

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from affidavit.capture.clock import Clock
+from affidavit.capture.gateway.figures import WorkerFigures
 from affidavit.errors import AffidavitError, NotDurableError
 from affidavit.event import SOURCE_START, SOURCE_STOP, SourceMeta, encode_meta
 from affidavit.ledger.group_commit import GroupCommit
 from affidavit.ledger.wal import Shard
+from affidavit.notice import SHARD_FAILED, SHARD_MISSING, SHARD_OPEN, SHARD_UNENDED, say
 
 REOPEN_S = 1.0
 """Between two attempts to open a shard: a full disk is noticed as mended within a second."""
@@ -36,11 +38,14 @@ class Shards:
         clock: Clock,
         new_id: Callable[[int], str],
         on_failure: Callable[[NotDurableError], None],
+        figures: WorkerFigures,
     ) -> None:
         self._open_shard = open_shard
         self._clock = clock
         self._new_id = new_id
         self._on_failure = on_failure
+        self._figures = figures
+        self._written_bytes = 0  # of the present shard, as far as they are counted
         self._reopening: asyncio.Task[None] | None = None
         self._stopping = False
         self._complaint = ""
@@ -68,8 +73,15 @@ class Shards:
             shard.sync()
         except NotDurableError as error:
             # The log then ends without the leaf; completeness says WARN, as after a kill.
-            _log.error("%s", error)
+            say(_log, SHARD_UNENDED, str(error))
         shard.close()
+
+    def count_written(self) -> None:
+        """Take note of how much the present shard has written since the last time."""
+        if self.current is not None:
+            written = self.current.shard.written_bytes
+            self._figures.wrote(written - self._written_bytes)
+            self._written_bytes = written
 
     def _open(self) -> bool:
         try:
@@ -85,14 +97,17 @@ class Shards:
             shard.close()
             return False
         self._complaint = ""
-        self.current = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=self._failed)
+        self.current = GroupCommit(
+            shard, loop=asyncio.get_running_loop(), on_failure=self._failed, on_sync=self._figures.synced
+        )
+        self._written_bytes = 0
         return True
 
     def _complain(self, complaint: str) -> None:
         """Say it once for an outage, not every second."""
         if complaint != self._complaint:
             self._complaint = complaint
-            _log.error("%s", complaint)
+            say(_log, SHARD_MISSING, complaint)
 
     def _announce(self, shard: Shard, event_type: Literal["source.start", "source.stop"]) -> None:
         for log in shard.logs:
@@ -101,8 +116,10 @@ class Shards:
             shard.begin(log).finish(meta=encode_meta(meta))
 
     def _failed(self, error: NotDurableError) -> None:
+        self.count_written()
         failed, self.current = self.current, None
-        _log.error("%s", error)
+        self._figures.shard_failed()
+        say(_log, SHARD_FAILED, str(error))
         self._on_failure(error)
         if not self._stopping:
             self._reopening = asyncio.create_task(self._reopen(failed))
@@ -114,5 +131,5 @@ class Shards:
         while True:
             await asyncio.sleep(REOPEN_S)
             if self._open():
-                _log.warning("a new write-ahead shard is open; calls are taken again")
+                say(_log, SHARD_OPEN, "a new write-ahead shard is open; calls are taken again")
                 return

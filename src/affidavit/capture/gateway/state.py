@@ -9,6 +9,7 @@ from typing import Protocol
 
 from affidavit.capture.clock import Clock
 from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.figures import WorkerFigures
 from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings
 from affidavit.capture.gateway.shards import Shards
@@ -16,6 +17,7 @@ from affidavit.capture.gateway.target import Prefixes
 from affidavit.capture.gateway.upstream import Upstream
 from affidavit.errors import NotDurableError
 from affidavit.ledger.wal import Shard
+from affidavit.notice import CALLS_REFUSED, CALLS_TAKEN, CALLS_UNKNOWN, say
 from affidavit.text import b64u, uuid7
 
 _log = logging.getLogger(__name__)
@@ -51,8 +53,11 @@ class WorkerState:
         fingerprint_key: bytes,
         random: Callable[[int], bytes],
         admission: Admission | None = None,
+        figures: WorkerFigures | None = None,
     ) -> None:
         self.admission = admission
+        self.figures = figures or WorkerFigures()
+        """What this worker counts."""
         self.refusing: Reason | None = None
         """Why new calls are refused, as of the last sweep."""
         self.bounds: Bounds = settings.bounds
@@ -69,7 +74,9 @@ class WorkerState:
         self.bodies_bytes = 0
         """Request bodies held now."""
         self.stopping = False
-        self.shards = Shards(open_shard=open_shard, clock=clock, new_id=self.new_id, on_failure=self._shard_failed)
+        self.shards = Shards(
+            open_shard=open_shard, clock=clock, new_id=self.new_id, on_failure=self._shard_failed, figures=self.figures
+        )
         self._fingerprint = hmac.new(fingerprint_key, digestmod="sha256")
         self._random = random
         self._random_pool = b""
@@ -97,12 +104,13 @@ class WorkerState:
         try:
             refusing = self.admission.refusal()
         except OSError as error:
-            _log.error(
-                "the state of the disk cannot be read (%s); calls are taken or refused as before", error.strerror
-            )
+            message = f"the state of the disk cannot be read ({error.strerror}); calls are taken or refused as before"
+            say(_log, CALLS_UNKNOWN, message)
             return
-        if refusing is not self.refusing:
-            _log.warning("%s", "calls are taken again" if refusing is None else refusing.message)
+        if refusing is not self.refusing and refusing is not None:
+            say(_log, CALLS_REFUSED, refusing.message, reason=refusing.code)
+        elif refusing is not self.refusing:
+            say(_log, CALLS_TAKEN, "calls are taken again")
         self.refusing = refusing
 
     def _shard_failed(self, _error: NotDurableError) -> None:

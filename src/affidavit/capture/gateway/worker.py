@@ -18,6 +18,7 @@ import uvloop
 
 from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.figures import WorkerFigures
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import GatewaySettings
 from affidavit.capture.gateway.state import WorkerState
@@ -32,6 +33,7 @@ def run(
     fingerprint_key: bytes,
     clock: Clock | None = None,
     admission: Admission | None = None,
+    figures: WorkerFigures | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve connections of `sock` (bound and listening) until SIGTERM.
@@ -47,6 +49,7 @@ def run(
         fingerprint_key=fingerprint_key,
         random=os.urandom,
         admission=admission,
+        figures=figures,
     )
     uvloop.run(_serve(Gateway(state), sock, on_ready))
 

@@ -1,4 +1,4 @@
-"""The notice board: what the supervisor writes down for `affidavit status`, in the key directory.
+"""The notice board: what the supervisor writes down for `affidavit status` and for health, in the key directory.
 
 Promise: the file is replaced whole; it says what was true when it was written, and the lease says whether its writer
 still lives.
@@ -36,6 +36,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     gateway: str | None
     """`HOST:PORT`, where there is one."""
+    api: str | None = None
+    """The same of the door for readers."""
     since_us: int
     processes: tuple[ProcessNote, ...]
 
