@@ -73,16 +73,29 @@ class Service:
             "AFFIDAVIT_KEYS": str(directory / "keys"),
             "AFFIDAVIT_CONFIG": str(config),
         }
-        self._log = (directory / "log").open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "affidavit.cli", "up"], env=self._environment, stdout=self._log, stderr=self._log
-        )
-        while not (status := self.status())["ready"]:
-            if self._process.poll() is not None:
-                sys.exit((directory / "log").read_text())
-            time.sleep(0.1)
+        self._messages = directory / "log"
+        self.start()
+        status = self.status()
         self.port = int(status["gateway"].rsplit(":", 1)[1])
         self.pids = {process["role"]: process["pid"] for process in status["processes"]}
+
+    @property
+    def process_id(self) -> int:
+        """Of the supervisor."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Run it; returns when it says that it is ready."""
+        self._log = self._messages.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "affidavit.cli", "up", "--json"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        assert self._process.stdout is not None
+        if b'"ready"' not in self._process.stdout.readline():
+            sys.exit(self._messages.read_text())
 
     def status(self) -> dict[str, Any]:
         """What `affidavit status --json` says."""

@@ -22,15 +22,15 @@ from typing import IO, Any
 
 from affidavit.api.client import sealer_status
 from affidavit.errors import ServiceError
+from affidavit.ledger.board import read_board
 from affidavit.ledger.places import Places
-from affidavit.serve.board import read_board
 
 ROOT = Path(__file__).resolve().parents[2]
 VERIFIER = ROOT / "verifier" / "affidavit_verify.py"
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0
 COMMAND_S_MAX = 120.0
-ROLES = ("signer", "sealer", "api", "worker", "hand", "supervisor")
+ROLES = ("signer", "sealer", "api", "worker", "hand", "mask", "supervisor")
 """Every kind of process that there is."""
 
 
@@ -64,6 +64,12 @@ def _last_argument(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
     return ""
+
+
+def _runs(pid: int, module: str) -> bool:
+    with contextlib.suppress(OSError):
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def children_of(pid: int) -> list[int]:
@@ -198,7 +204,8 @@ class Service:
             role = _last_argument(child)
             found.setdefault(role.rstrip("0123456789"), []).append(child)
             if role == "sealer":
-                found["hand"] = children_of(child)
+                for helper in children_of(child):
+                    found.setdefault("mask" if _runs(helper, "mask_process") else "hand", []).append(helper)
         return found.get(kind, [])
 
     def everybody(self) -> list[int]:

@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from affidavit.errors import ServiceError
 from affidavit.event import View
 from affidavit.ledger.channel import Message, connect
 from affidavit.ledger.places import Places
+from affidavit.seal.masked import MaskedRow
 
 SOCKET: Final = "api"
+
+
+_rows: Final = msgspec.msgpack.Decoder(list[MaskedRow]).decode
 
 
 class Shown(NamedTuple):
@@ -49,6 +55,52 @@ def show_record(places: Places, *, record_id: str, view: View) -> Iterator[Shown
     for message in _ask(places, {"op": "show", "id": record_id, "view": view}):
         for row in message.body.get("rows", ()):
             yield Shown(row, message.parts[0] if message.parts else None)
+
+
+class Found:
+    """What a search found, to be iterated; `next` and `note` are known afterwards."""
+
+    def __init__(self, messages: Iterator[Message]) -> None:
+        self._messages: Final = messages
+        self.next: str | None = None
+        """Where the next page begins; ``None`` where this was the last."""
+        self.note = ""
+        """What masking does not cover."""
+
+    def __iter__(self) -> Iterator[MaskedRow]:
+        for message in self._messages:
+            self.next = message.body.get("next")
+            self.note = str(message.body.get("note", ""))
+            for part in message.parts:
+                yield from _rows(part)
+
+
+def search(places: Places, *, query: str, logs: Sequence[str], limit: int, after: str | None) -> Found:
+    """A page of records, newest first."""
+    return Found(_ask(places, {"op": "search", "query": query, "logs": list(logs), "limit": limit, "after": after}))
+
+
+def export(places: Places, *, query: str, logs: Sequence[str]) -> Found:
+    """All records that a query finds, newest first."""
+    return Found(_ask(places, {"op": "export", "query": query, "logs": list(logs)}))
+
+
+def tail(places: Places, *, query: str, logs: Sequence[str], last: int) -> Iterator[list[MaskedRow]]:
+    """The `last` records and then those that come, oldest first; an empty batch says that nothing came for a while."""
+    for message in _ask(places, {"op": "tail", "query": query, "logs": list(logs), "last": last}):
+        for part in message.parts:
+            yield _rows(part)
+
+
+def stats(places: Places, *, query: str, logs: Sequence[str], by: Sequence[str]) -> dict[str, Any]:
+    """`rows`: counts, tokens and cost of each group; `note`: what masking does not cover."""
+    return next(_ask(places, {"op": "stats", "query": query, "logs": list(logs), "by": list(by)})).body
+
+
+def index_progress(places: Places, *, rebuild: bool) -> Iterator[dict[str, Any]]:
+    """How far the index is, until it has all that was sealed when this began."""
+    for message in _ask(places, {"op": "index", "rebuild": rebuild}):
+        yield message.body
 
 
 def sealer_status(places: Places) -> dict[str, Any]:

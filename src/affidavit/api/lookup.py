@@ -75,6 +75,10 @@ class Lookup:
         )
         return sorted(names, key=lambda name: name != "system")
 
+    def sizes(self) -> dict[str, int]:
+        """Sealed leaves of each log."""
+        return {log: self._size(log) for log in self.logs()}
+
     def require_log(self, log: str) -> str:
         """The name, if such a log exists; raises `NotFoundError`."""
         if log not in self.logs():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from affidavit.errors import AffidavitError, NotDurableError
 from affidavit.event import (
@@ -27,6 +27,8 @@ from affidavit.event import (
 from affidavit.ledger.wal import Shard
 
 SOURCE: Final = "api"
+
+AccessKind = Literal["access.read", "access.search"]
 
 
 class Access(NamedTuple):
@@ -68,13 +70,14 @@ class AccessRecorder:
         user: str,
         origin: str,
         query: str,
+        kind: AccessKind = ACCESS_READ,
     ) -> Access:
         """Make an access event durable; raises `NotDurableError`, and then nothing may be shown."""
         with self._lock:
             shard = self._living()
             time_us = self._clock_us()
             meta = AccessMeta(
-                type=ACCESS_READ,
+                type=kind,
                 id=self._new_id(time_us),
                 time_us=time_us,
                 mono_us=self._mono_us(),

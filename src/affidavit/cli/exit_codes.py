@@ -12,6 +12,7 @@ from affidavit.errors import (
     LayoutError,
     NotDurableError,
     NotFoundError,
+    QueryError,
     ServiceError,
 )
 
@@ -28,7 +29,7 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final[dict[int, str]] = {
     OK: "done; for `verify`: integrity is OK and nothing is FAIL",
     FINDING: "a check found something, or the command could not be carried out and no other code says why",
-    USAGE: "the command line or the configuration is wrong; nothing was started",
+    USAGE: "the command line, a query or the configuration is wrong; nothing was started or looked up",
     ANCHOR: "`verify --require-anchor`: the anchor is not OK",
     SERVICE: "the service, or one of its processes, does not answer",
     NOT_FOUND: "no sealed record has this id, or its key was destroyed",
@@ -40,6 +41,7 @@ EXIT_CODES: Final[dict[int, str]] = {
 
 _BY_ERROR: Final[tuple[tuple[type[AffidavitError], int], ...]] = (
     (ConfigError, USAGE),
+    (QueryError, USAGE),
     (ServiceError, SERVICE),
     (NotFoundError, NOT_FOUND),
     (KeyMissingError, NOT_FOUND),

@@ -16,13 +16,15 @@ from cyclopts import App, Parameter
 from affidavit.cli.exit_codes import OK
 from affidavit.cli.present import print_json, remark
 from affidavit.errors import LayoutError
+from affidavit.ledger.backup_note import BACKUP_NOTE_NAME, BackupNote, write_backup_note
+from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import LOCK_NAME, Places, find_places, read_installation
 
 app = App(name="keys", help="Back up the keys.")
 
 SIGNER_STATE_NAME: Final = "state"
 """What a log's signer last signed, `signer/<log>/state`: put back, it would let the signer sign a second history."""
-NOT_KEPT: Final = frozenset({"run", LOCK_NAME})
+NOT_KEPT: Final = frozenset({"run", LOCK_NAME, BACKUP_NOTE_NAME})
 _FILE_MODE: Final = 0o600
 _NOTE_NAME: Final = "README"
 
@@ -54,6 +56,8 @@ def backup(
     moment = datetime.fromtimestamp(time.time(), UTC)
     target = _target(file, places, moment)
     names = _write(target, places, moment)
+    note = BackupNote(made_us=int(moment.timestamp() * 1_000_000), files=len(names))
+    write_backup_note(places.keys, note, disk=Disk())
     answer: dict[str, Any] = {
         "file": str(target),
         "keys": str(places.keys),

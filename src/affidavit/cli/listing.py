@@ -13,7 +13,7 @@ from rich.table import Table
 from affidavit.api.client import list_records as ask
 from affidavit.api.client import show_record
 from affidavit.cli.exit_codes import OK
-from affidavit.cli.present import answers, cell, moment, print_json, remark
+from affidavit.cli.present import answers, cell, cost_text, moment, print_json, remark
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE
 from affidavit.ledger.places import find_places
 from affidavit.serve.reading import reading_service
@@ -28,6 +28,7 @@ _STYLES: Final = {
     "unknown_outcome": "yellow",
     "client_gone": "yellow",
 }
+_NUMBERS: Final = frozenset(("input", "output", "cost", "ms", "leaf"))
 
 Row = dict[str, Any]
 
@@ -93,10 +94,8 @@ def _present(rows: Iterable[Row], *, json: bool) -> None:
 def table_of(rows: list[Row]) -> Table:
     """Records as a table; an intent whose outcome is there as well has no line of its own."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("time", "id", "what", "status", "model", "input", "output", "ms", "log", "leaf"):
-        table.add_column(
-            name, justify="right" if name in {"input", "output", "ms", "leaf"} else "left", no_wrap=name == "id"
-        )
+    for name in ("time", "id", "what", "status", "model", "input", "output", "cost", "ms", "log", "leaf"):
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in {"id", "cost"})
     finished = {row["call"] for row in rows if row["type"] == LLM_RESPONSE}
     for row in rows:
         if row["type"] == LLM_REQUEST and row["id"] in finished:
@@ -111,6 +110,7 @@ def table_of(rows: list[Row]) -> Table:
             cell(row.get("model_served") or row.get("model_requested")),
             cell(row.get("input_tokens")),
             cell(row.get("output_tokens")),
+            cell(cost_text(row)),
             cell(duration_ms(row)),
             cell(row["log"]),
             cell(row["leaf"]),

@@ -7,7 +7,7 @@ error. Text that came from outside is never interpreted as markup, and its contr
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -21,6 +21,9 @@ WIDTH_WITHOUT_TERMINAL: Final = 160
 """Columns of a table that goes into a file or a pipe."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024.0
+_NANO: Final = 10**9
+_DECIMALS_MIN: Final = 6
+"""Digits behind the point of an amount of money; more where there are more, so that nothing is rounded."""
 
 
 def answers() -> Console:
@@ -66,6 +69,18 @@ def size_text(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= _STEP
     return f"{value:.1f} {_UNITS[-1]}"
+
+
+def cost_text(row: Mapping[str, Any]) -> str | None:
+    """What a record says that its call cost, exactly; ``None`` where it says nothing."""
+    state, nano = row.get("cost_state"), row.get("cost_nano")
+    if state is None:
+        return None
+    if state != "priced" or not isinstance(nano, int):
+        return str(state).replace("_", " ")
+    decimals = f"{nano % _NANO:09d}"
+    kept = decimals[:_DECIMALS_MIN] + decimals[_DECIMALS_MIN:].rstrip("0")
+    return f"{nano // _NANO}.{kept} {row.get('currency')}"
 
 
 class Advance(Protocol):

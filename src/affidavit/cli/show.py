@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,14 +15,21 @@ from rich.table import Table
 from affidavit.api.client import Shown, show_record
 from affidavit.api.row import BASE_FIELDS, FIELDS
 from affidavit.cli.exit_codes import FINDING, OK, USAGE
-from affidavit.cli.present import answers, cell, moment, print_json, remark
+from affidavit.cli.present import answers, cell, cost_text, moment, print_json, remark
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE
 from affidavit.ledger.places import find_places
 from affidavit.serve.reading import reading_service
+from affidavit.wire.texts import STRUCTURAL
 
 Part = Literal["request", "response"]
 
 _PART_OF: Final = {LLM_REQUEST: "request", LLM_RESPONSE: "response"}
+_COST: Final = "cost_state"
+_IN_COST: Final = frozenset(("cost_nano", "currency"))
+"""Members that people read in one line with the state."""
+_LABELS: Final = {_COST: "cost"}
+_SAID: Final = ("system", "messages", "output", "reasoning", "error", "value", "query", "content")
+"""Parts of a masked record that hold what somebody said; tools and parameters are in `--json`."""
 _FILE_MODE: Final = 0o600
 """What comes out is content in clear: for the owner only, as it was inside."""
 _MISSING: Final = {
@@ -49,9 +56,9 @@ def show(
 ) -> int:
     """Show one call, request and outcome side by side, or one other record.
 
-    Without `--wire`: values of the header block, nothing of the content. Parts that hold free text are named as
-    `mask_pending`; they become readable when they are masked. The reading is itself recorded, durably, before you see
-    it.
+    Without `--wire`: values of the header block, and what was said, masked. Text that may not be read yet is named as
+    `mask_pending`. `index` says whether the search index agrees with the sealed record. The reading is itself recorded,
+    durably, before you see it.
 
     ```
     affidavit show 01985f0e-7c1b-7aaa-8001-0123456789ab
@@ -68,7 +75,7 @@ def show(
         return USAGE
     places = find_places(os.environ)
     with reading_service(places, environment=os.environ):
-        shown = list(show_record(places, record_id=id, view="wire" if wire else "header"))
+        shown = list(show_record(places, record_id=id, view="wire" if wire else "masked"))
     if part is not None:
         shown = [record for record in shown if _PART_OF.get(record.row["type"]) == part]
     if json:
@@ -76,7 +83,9 @@ def show(
         return OK
     if not wire:
         answers().print(_table(shown))
-        return OK
+        for record in shown:
+            _print_content(record)
+        return _agreement(shown)
     return _write_wire(shown, output=output)
 
 
@@ -96,17 +105,72 @@ def _table(shown: list[Shown]) -> Table:
     for record in shown:
         table.add_column(_PART_OF.get(record.row["type"], record.row["type"]), overflow="fold")
     for name in FIELDS:
-        values = [record.row.get(name) for record in shown]
-        if name in BASE_FIELDS or any(value not in (None, []) for value in values):
-            table.add_row(cell(name, style="dim"), *(cell(_readable(name, value)) for value in values))
+        if name in _IN_COST:
+            continue
+        values = [_readable(name, record.row) for record in shown]
+        if name in BASE_FIELDS or any(value is not None for value in values):
+            table.add_row(cell(_LABELS.get(name, name), style="dim"), *(cell(value) for value in values))
+    table.add_row(cell("index", style="dim"), *(cell(record.row.get("index")) for record in shown))
     return table
 
 
-def _readable(name: str, value: object) -> object:
+def _print_content(record: Shown) -> None:
+    """What was said, a line for each part: who, and the masked text."""
+    content = record.row.get("content") or {}
+    lines = [line for name in _SAID for line in _lines_of(name, content.get(name))]
+    if not lines:
+        return
+    answers().print(cell(f"\n{_PART_OF.get(record.row['type'], record.row['type'])}", style="bold"))
+    for who, text in lines:
+        answers().print(cell(f"{who:<10} "), cell(" ".join(text.split())), soft_wrap=True)
+
+
+def _lines_of(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, list):
+        for part in value:
+            who = part.get("role") or part.get("type") or name if isinstance(part, dict) else name
+            if text := " ".join(_strings(part)):
+                yield str(who), text
+    elif text := " ".join(_strings(value)):
+        yield name, text
+
+
+def _strings(value: object, member: str = "") -> Iterator[str]:
+    """Strings of a masked part that somebody said, in order."""
+    if isinstance(value, str):
+        if member not in STRUCTURAL:
+            yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part, member)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _strings(part, name)
+
+
+def _agreement(shown: list[Shown]) -> int:
+    """Say so where the search index tells another story than the ledger."""
+    code = OK
+    for record in shown:
+        differs = record.row.get("index_differs")
+        if differs:
+            where = f"leaf {record.row['leaf']} of log {record.row['log']}"
+            remark(
+                f"the search index does not agree with {where} (in {', '.join(differs)}): what is shown here is the "
+                "sealed record; `affidavit index rebuild` makes the index again"
+            )
+            code = FINDING
+    return code
+
+
+def _readable(name: str, row: Mapping[str, Any]) -> object:
+    value = row.get(name)
+    if name == _COST:
+        return cost_text(row)
     if name.endswith("_us") and isinstance(value, int):
         return moment(value)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or None
     return value
 
 

@@ -13,10 +13,10 @@ from affidavit.api.client import sealer_status
 from affidavit.cli.exit_codes import OK, SERVICE
 from affidavit.cli.present import answers, cell, moment, print_json, remark, size_text
 from affidavit.errors import ServiceError
+from affidavit.ledger.board import Board, read_board
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import Places, find_places, holder_of
 from affidavit.ledger.reader import head_size
-from affidavit.serve.board import Board, read_board
 
 _PARTS: Final = ("tree", "heads", "bodies", "headers", "sheets", "ids", "anchors")
 
@@ -67,9 +67,12 @@ def _answer(places: Places) -> dict[str, Any]:
         "purpose": None if holder is None else holder.purpose,
         "pid": None if holder is None else holder.pid,
         "gateway": None if board is None else board.gateway,
+        "api": None if board is None else board.api,
         "processes": _processes(board),
         "pending_records": None if sealer is None else sealer.get("pending_records"),
         "problems": [] if sealer is None else sealer.get("problems", []),
+        "index": None if sealer is None else sealer.get("index"),
+        "masking": None if sealer is None else sealer.get("masking"),
         "logs": _sizes_of_logs(places.data),
         "disk": _disk(places.data),
         "data": str(places.data),
@@ -131,6 +134,10 @@ def _print(answer: dict[str, Any], places: Places) -> None:
         _print_processes(answer)
     if answer["lag_s"] is not None:
         console.print(f"sealing is {answer['lag_s']:.1f} s behind, {answer['pending_records']} records pending")
+    if answer["index"] is not None:
+        console.print(_index_line(answer["index"]), markup=False)
+    if answer["masking"] is not None:
+        console.print(answer["masking"], markup=False)
     for problem in answer["problems"]:
         remark(f"problem: {problem}")
     if answer["logs"]:
@@ -141,6 +148,16 @@ def _print(answer: dict[str, Any], places: Places) -> None:
     if answer["running"] and board is not None:
         console.print(f"since {moment(board.since_us)}", markup=False)
     console.print(f"data {places.data}\nkeys {places.keys}", markup=False, soft_wrap=True)
+
+
+def _index_line(index: dict[str, Any]) -> str:
+    logs = index.get("logs", {})
+    missing = sum(count["sealed"] - count["indexed"] for count in logs.values())
+    behind = "has every sealed leaf" if not missing else f"is {missing} leaves behind"
+    state = index.get("state")
+    if state in {"waiting", "opening", "stopped"}:
+        return f"search index: {state}"
+    return f"search index: {behind}" + (f"; {index['why']}" if state == "failing" else "")
 
 
 def _print_processes(answer: dict[str, Any]) -> None:

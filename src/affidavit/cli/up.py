@@ -82,6 +82,7 @@ def _news_json(news: News) -> dict[str, object]:
         "event": "ready",
         "pid": news.pid,
         "gateway": news.gateway,
+        "api": news.api,
         "base_urls": _base_urls(news),
         "projects": list(news.projects),
         "workers": news.workers,
@@ -93,6 +94,7 @@ def _news_json(news: News) -> dict[str, object]:
 def _news_text(news: News) -> Text:
     lines = [f"ready  http://{news.gateway}  ({news.workers} workers, process {news.pid})"]
     lines += [f"  {name:<10} {url}" for name, url in _base_urls(news).items()]
+    lines.append(f"  {'readers':<10} http://{news.api}/v1/events, /metrics, /readyz")
     lines += [f"  {'data':<10} {news.places.data}", f"  {'keys':<10} {news.places.keys}"]
     if "openai" in news.upstreams:
         lines.append(

@@ -11,20 +11,35 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from affidavit.api.lookup import Lookup
-from affidavit.api.reading import SETTLE_S_MAX, Reading
+from affidavit.api.reading import Reading
 from affidavit.api.recorder import Access, AccessRecorder
+from affidavit.api.settling import SETTLE_S_MAX
 from affidavit.errors import AccessRefusedError, FormatError, LayoutError, NotDurableError, NotFoundError, ServiceError
 from affidavit.event import AccessMeta, SourceMeta
 from affidavit.ledger.channel import Message, Peer
 from affidavit.ledger.cut import ShardReader
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.wal import SealingKey, Shard
+from affidavit.seal.masked import MaskedRow
 from affidavit.text import uuid7
 from tests.unit.api.test_lookup import CALL, leaf, write_log
 
 PRIVATE = X25519PrivateKey.generate()
 KEY = SealingKey(id="00000000", public=PRIVATE.public_key().public_bytes_raw())
 PEER = Peer(pid=1, uid=1000)
+
+
+class NoIndex:
+    """What a door without an index has in its place."""
+
+    def compare(self, row: MaskedRow) -> list[str] | None:
+        """Nothing to compare with."""
+
+    def status(self) -> dict:
+        return {"state": "waiting"}
+
+    def note(self) -> str:
+        return "what is not covered"
 
 
 class Wal:
@@ -161,7 +176,14 @@ def reading(tmp_path: Path, recorder: AccessRecorder, sealer: Sealer, slept: lis
     )
     write_log(tmp_path, "system", [leaf(100, kind="epoch.open")])
     write_log(tmp_path, "retired", [leaf(200)])
-    return Reading(lookup=Lookup(tmp_path), recorder=recorder, sealer=sealer.connect, sleep=slept.append)
+    return Reading(
+        lookup=Lookup(tmp_path),
+        recorder=recorder,
+        sealer=sealer.connect,
+        searching=NoIndex(),
+        keeper=NoIndex(),
+        sleep=slept.append,
+    )
 
 
 def answers(reading: Reading, **request) -> list[dict]:
@@ -280,7 +302,9 @@ def test_who_looks_for_a_call_just_made_waits_for_its_sealing(reading, sealer, s
 
 
 def test_status_passes_on_what_the_sealer_says(reading):
-    assert answers(reading, op="status") == [{"ready": True, "lag_s": 0.5, "pending_records": 0, "end": True}]
+    status = {"ready": True, "lag_s": 0.5, "pending_records": 0, "end": True}
+    status |= {"index": {"state": "waiting"}, "masking": "what is not covered"}
+    assert answers(reading, op="status") == [status]
 
 
 @pytest.mark.parametrize(
@@ -324,6 +348,13 @@ def test_a_sealer_that_is_away_is_told(tmp_path, recorder):
     def nobody():
         raise ServiceError("the sealer process does not answer")
 
-    reading = Reading(lookup=Lookup(tmp_path), recorder=recorder, sealer=nobody, sleep=lambda _: None)
+    reading = Reading(
+        lookup=Lookup(tmp_path),
+        recorder=recorder,
+        sealer=nobody,
+        searching=NoIndex(),
+        keeper=NoIndex(),
+        sleep=lambda _: None,
+    )
     with pytest.raises(ServiceError):
         list(reading.handle({"op": "list"}, PEER, ()))

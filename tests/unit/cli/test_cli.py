@@ -12,7 +12,7 @@ from affidavit import cli, errors
 from affidavit.api.client import Shown
 from affidavit.cli import _COMMANDS, exit_codes
 from affidavit.cli.listing import duration_ms, table_of
-from affidavit.cli.present import answers, cell, moment, progress_bars, size_text
+from affidavit.cli.present import answers, cell, cost_text, moment, progress_bars, size_text
 from affidavit.cli.show import _as_json, _table
 from affidavit.errors import (
     AccessRefusedError,
@@ -147,7 +147,9 @@ def test_wire_options_without_wire(capfd):
 
 
 @pytest.mark.parametrize(
-    "command", [name for _, name, _, _ in _COMMANDS] + ["config check", "config explain", "keys backup", "log paths"]
+    "command",
+    [name for _, name, _, _ in _COMMANDS]
+    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status"],
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":
@@ -156,7 +158,7 @@ def test_help_teaches_by_example(capfd, command):
         pytest.importorskip(f"affidavit.prove.{command}", reason="not built yet")
     code, out, err = run(capfd, *command.split(), "--help")
     assert code == 0, err
-    if " " not in command and command in {"config", "keys", "log"}:
+    if " " not in command and command in {"config", "keys", "log", "index"}:
         return
     assert out.count(f"affidavit {command}") >= 2, "the usage, and at least one example"
 
@@ -279,6 +281,40 @@ def test_show_puts_request_and_response_side_by_side():
     assert text.splitlines()[0].split() == ["request", "response"]
     assert "output, reasoning" in text
     assert "usage_source" not in text, "members that nobody has are left out"
+
+
+PRICED = {"cost_state": "priced", "cost_nano": 1_234_000, "currency": "USD", "price_table": "d" * 43}
+NOT_PRICED = {"cost_state": "not_priced", "cost_nano": None, "currency": None, "price_table": "d" * 43}
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (0, "0.000000 USD"),
+        (1, "0.000000001 USD"),
+        (1_234_000, "0.001234 USD"),
+        (12_500, "0.0000125 USD"),
+        (1_000_000_000, "1.000000 USD"),
+        (2**53 - 1, "9007199.254740991 USD"),
+    ],
+)
+def test_money_is_shown_to_the_last_digit(nano, text):
+    assert cost_text({**PRICED, "cost_nano": nano}) == text
+
+
+def test_what_has_no_price_is_said_and_is_no_zero():
+    assert cost_text(NOT_PRICED) == "not priced"
+    assert cost_text(REQUEST) is None
+    assert "not priced" in plain(table_of([{**RESPONSE, **NOT_PRICED}]))
+    assert "not priced" in plain(_table([Shown({**RESPONSE, **NOT_PRICED}, None)]))
+
+
+def test_a_cost_is_one_cell():
+    assert "0.001234 USD" in plain(table_of([{**RESPONSE, **PRICED}]))
+    shown = plain(_table([Shown(REQUEST, None), Shown({**RESPONSE, **PRICED}, None)]))
+    assert ["cost", "–", "0.001234", "USD"] in [line.split() for line in shown.splitlines()]
+    assert "cost_nano" not in shown
+    assert "currency" not in shown
 
 
 def test_bytes_in_json_are_base64():
