@@ -3,32 +3,38 @@
 Promise: it checks what it shows. Whatever does not hold is marked and makes the exit code 1. It leaves a sealed ledger,
 no process and no file of its own in the data directory.
 
-Required order: places → morning's calls → stop, old copy → afternoon's calls → reading → stop → the
-user's own configuration back in force → verify → damage copies → what to try. On a terminal, and not with `once`,
-gateway and simulated provider then stay up.
+Required order: places → morning's calls → stop, old copy → afternoon's calls → reading and searching → stop → the
+user's own configuration back in force, since `verify` compares it with what is on record → verify → damage copies →
+five questions → what to try. On a terminal, and not with `once`, gateway and simulated provider then stay up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from shutil import copytree
 from typing import Any, Final
 
 import msgspec
 
 from affidavit.api.client import Shown, list_records, show_record
+from affidavit.demo.asking import Asker
+from affidavit.demo.checks import Checks, Summary
 from affidavit.demo.clients import KEY, Made, official_clients
-from affidavit.demo.damage import PROJECT, Damage, change_body, change_leaf, put_back
+from affidavit.demo.conversations import CONVERSATIONS
+from affidavit.demo.damage import PROJECT, Damage, change_body, change_leaf, copy_ledger, put_back
 from affidavit.demo.display import Display, short
 from affidavit.demo.leash import running_service
-from affidavit.demo.scenario import AFTERNOON, CONVERSATIONS, MORNING, Step
+from affidavit.demo.personal import planted_in
+from affidavit.demo.questions import Questions
+from affidavit.demo.scenario import AFTERNOON, MORNING, WAITING_FOR, Step
 from affidavit.demo.settings import Form, Mode, tour_environment, with_config
 from affidavit.demo.simulator.running import RunningSimulator, running_simulator
 from affidavit.demo.simulator.script import script_of
@@ -42,31 +48,14 @@ from affidavit.serve.reading import reading_service
 
 LEDGER_BYTES_MAX: Final = 1 << 30
 """The tour copies the ledger that it uses, to damage the copies."""
-SHOWN: Final = 1
-"""Which of the calls is shown whole: the answer that was streamed."""
+LISTED: Final = 8
+"""How many of the calls are listed; the rest is counted."""
 LOOK_S: Final = 0.5
 """How often the last chapter looks whether its service still runs."""
 _CURL: Final = (
     "-H 'authorization: Bearer any' -H 'content-type: application/json' "
     """-d '{"model":"gpt-4o","messages":[{"role":"user","content":"Hello?"}]}'"""
 )
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that must hold."""
-
-    what: str
-    ok: bool
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The tour as `--json` tells it."""
-
-    ok: bool
-    calls: int
-    data: str
-    keys: str
-    checks: tuple[Check, ...]
 
 
 def take_tour(*, environment: Mapping[str, str], mode: Mode, form: Form) -> int:
@@ -109,6 +98,17 @@ def _require_small(data: Path) -> None:
         )
 
 
+def _contents(*roots: Path) -> Iterator[bytes]:
+    """What each file below some directories holds; one that is sealed away or merged meanwhile is left out."""
+    for root in roots:
+        for directory, _, names in os.walk(root):
+            for name in names:
+                path = Path(directory, name)
+                with contextlib.suppress(FileNotFoundError):
+                    if path.is_file():
+                        yield path.read_bytes()
+
+
 class _Tour:
     """One tour, chapter by chapter."""
 
@@ -128,8 +128,9 @@ class _Tour:
         self._provider: Final = provider
         self._places: Final[Places] = find_places(own)
         self._made: list[Made] = []
-        self._checks: list[Check] = []
+        self._checks: Final = Checks(display)
         self._leaf_of_answer = 0
+        self._asking: Questions | None = None  # when all calls are made
         self._began_s = time.monotonic()
 
     @property
@@ -142,25 +143,27 @@ class _Tour:
         display = self._display
         display.chapter("Calls go through the gateway")
         display.say(
-            "A simulated provider and a gateway start on this machine. A support desk's program uses the official "
-            "openai and anthropic packages; only their base_url is changed."
+            "A simulated provider and a gateway start on this machine. A support desk's programs use the official "
+            "openai and anthropic packages; only their base_url is changed. Two teams ask, some with documents in the "
+            "prompt and some with personal data; somebody tries to get data out, and the prompt is changed for that."
         )
         self._send(MORNING, first=True)
         older = self._scratch / "older"
-        copytree(self._places.data, older)
+        copy_ledger(self._places.data, older)
         self._send(AFTERNOON, first=False)
         self._restore_config()
         self._verify()
         self._damage(older)
+        self._answer()
 
     def summary(self) -> Summary:
         """What `--json` prints."""
         return Summary(
-            ok=all(check.ok for check in self._checks),
+            ok=not self._checks.failed,
             calls=len(self._recorded),
             data=str(self._places.data),
             keys=str(self._places.keys),
-            checks=tuple(self._checks),
+            checks=self._checks.all,
         )
 
     # --- chapters -----------------------------------------------------------------------------------------------------
@@ -184,75 +187,74 @@ class _Tour:
                     self._display.made(made)
             if not first:
                 self._read()
-        self._check_quietly("the service stopped cleanly", service.clean)
+        self._checks.quietly("the service stopped cleanly", holds=service.clean)
 
     def _read(self) -> None:
         display, recorded = self._display, self._recorded
-        steps = {made.id: made.step for made in recorded}
+        ids = {made.id for made in recorded}
         display.chapter("What is on record")
         display.say("Header values only, and never content: this is what `affidavit list` reads.")
         rows = [
             row
             for row in list_records(self._places, logs=(PROJECT,), types=(LLM_RESPONSE,), limit=2 * len(self._made))
-            if row["call"] in steps
+            if row["call"] in ids
         ]
-        display.calls(rows, steps)
+        display.calls(rows[-LISTED:])
         outcomes = {row["call"]: row["outcome"] for row in rows}
-        self._check(
+        self._checks.check(
             f"each of the {len(recorded)} calls is on record once, with the outcome that its client saw",
-            len(rows) == len(recorded) and all(outcomes.get(made.id) == made.step.outcome for made in recorded),
+            holds=len(rows) == len(recorded) and all(outcomes.get(made.id) == made.step.outcome for made in recorded),
         )
-        self._check(
-            "the provider counted the same calls and no others; the call to nowhere was refused and not sent",
-            self._provider.tally.received == len(recorded) and all(map(self._was_refused, self._made)),
+        self._checks.check(
+            "the provider counted the same calls and no others; the call to nowhere was not sent",
+            holds=self._provider.tally.received == len(recorded) and all(map(self._was_refused, self._made)),
         )
-        self._show(recorded[SHOWN])
+        questions = self._questions()
+        questions.search()
+        self._leaf_of_answer = questions.show()
+        questions.who_read()
+        questions.spend()
         self._check_bytes()
 
-    def _show(self, made: Made) -> None:
-        display = self._display
-        display.chapter("One call, in full")
-        display.say(f"affidavit show {made.id}", style="bold")
-        request, response = self._shown(made)
-        display.call(request.row, response.row)
-        display.say("")
-        display.say(
-            "The content lies encrypted beside the log. Its owner gets the exact bytes with `--wire`, and that reading "
-            "is itself on record. The client had put them together to:"
-        )
-        display.quote(made.text)
-        self._leaf_of_answer = int(response.row["leaf"])
-
     def _check_bytes(self) -> None:
+        self._display.say("")
         bodies = self._provider.tally.bodies()
         sent = received = True
         for made in self._recorded:
             request, response = self._shown(made)
             sent = sent and request.wire == made.sent and sha256(made.sent).digest() in bodies
             received = received and (made.received is None or response.wire == made.received)
-        self._check("every request comes back byte for byte as the client sent it and the provider got it", sent)
-        self._check("every whole answer comes back byte for byte as the client received it", received)
+        self._checks.check(
+            "every request comes back byte for byte as the client sent it and the provider got it", holds=sent
+        )
+        self._checks.check("every whole answer comes back byte for byte as the client received it", holds=received)
+        self._check_files()
+
+    def _check_files(self) -> None:
         secrets = (KEY.encode(), b"brass lamp", b"banker lamp")
-        files = [path for root in (self._places.data, self._places.keys) for path in root.rglob("*") if path.is_file()]
-        self._check(
-            "neither the API key nor a word of the conversations is in any file in clear",
-            not any(secret in path.read_bytes() for path in files for secret in secrets),
+        contents = list(_contents(self._places.data, self._places.keys))
+        self._checks.check(
+            "no file holds the API key, a word of the conversations or a planted value in clear",
+            holds=bool(contents)
+            and not any(planted_in(content) or any(map(content.__contains__, secrets)) for content in contents),
         )
 
     def _verify(self) -> None:
         display = self._display
         display.chapter("Is it intact?")
-        display.say("affidavit verify", style="bold")
+        display.command("verify")
         report = self._verdict(self._places.data)
         display.verdicts((f"{report.size} leaves", report) for _ in range(1))
         display.say(
             "The anchor is WARN, because nobody else has seen this history yet: its owner could have made another one. "
             "Somebody else keeps a copy of the newest head, and with that pin:"
         )
-        display.say("affidavit verify --pin HEAD", style="bold")
+        display.command("verify", "--pin", "HEAD")
         pinned = self._verdict(self._places.data, pins=self._heads())
         display.verdicts((f"{report.size} leaves", pinned) for _ in range(1))
-        self._check("the ledger is intact, and with a pin it is anchored", report.holds and pinned.is_anchored)
+        self._checks.check(
+            "the ledger is intact, and with a pin it is anchored", holds=report.holds and pinned.is_anchored
+        )
 
     def _damage(self, older: Path) -> None:
         display = self._display
@@ -269,7 +271,7 @@ class _Tour:
         pins, found = self._heads(), True
         for number, deed in enumerate(deeds):
             copy = self._scratch / f"copy-{number}"
-            copytree(self._places.data, copy)
+            copy_ledger(self._places.data, copy)
             deed.do(copy)
             report = self._verdict(copy, pins=pins)
             display.say("")
@@ -278,16 +280,32 @@ class _Tour:
             display.findings(report, most=2)
             found = found and not report.holds and any(finding.verdict == "FAIL" for finding in report.findings)
         display.say("")
-        self._check("each of the three is found out", found)
+        self._checks.check("each of the three is found out", holds=found)
+
+    def _answer(self) -> None:
+        """Five questions, each with the command that answers it."""
+        display = self._display
+        display.chapter("Five questions")
+        display.say("As an auditor would ask them. Below each is the command that answers it, and what it says.")
+        with reading_service(self._places, environment=self._own):
+            self._questions().questions()
+        self._questions().check_masked()
+        display.say("")
+        display.say("Missing sequence numbers, late events?", style="bold")
+        display.command("verify")
+        report = self._verdict(self._places.data)
+        display.verdicts((f"{report.size} leaves", report) for _ in range(1))
+        self._checks.check("no number is missing", holds=report.completeness == "OK")
 
     def hints(self, *, named: Mapping[str, str]) -> None:
         """What to try next."""
         display, places = self._display, self._places
         display.chapter("What to try next")
-        made = self._recorded[SHOWN]
+        made = next(made for made in self._recorded if made.step is WAITING_FOR)
         rows = [
             (f"affidavit show {made.id} --wire", "the exact bytes of one call"),
             (f"affidavit proof {made.id} -o call", "a proof for a stranger, who needs none of our code"),
+            ("affidavit search finding:EMAIL since:1h", "what was said, masked"),
             ("affidavit list", "everything on record: your readings, too"),
             ("affidavit verify", "the whole check again"),
         ]
@@ -305,12 +323,12 @@ class _Tour:
             "OPENAI_BASE_URL=http://127.0.0.1:8321/openai/v1."
         )
         seconds = time.monotonic() - self._began_s
-        failed = [check.what for check in self._checks if not check.ok]
+        failed = self._checks.failed
         display.say("")
         if failed:
-            display.say(f"{len(failed)} of {len(self._checks)} checks failed.", style="bold red")
+            display.say(f"{len(failed)} of {len(self._checks.all)} checks failed.", style="bold red")
         else:
-            display.say(f"All {len(self._checks)} checks held, in {seconds:.0f} s.", style="green")
+            display.say(f"All {len(self._checks.all)} checks held, in {seconds:.0f} s.", style="green")
         display.places((("ledger", short(places.data, home=named.get("HOME", ""))),))
 
     def stay(self) -> None:
@@ -367,9 +385,10 @@ class _Tour:
     def _verdict(self, data: Path, *, pins: tuple[bytes, ...] = ()) -> Report:
         return verify_directory(data, vkeys=self._places.system_vkeys.read_bytes(), pins=pins)
 
-    def _check(self, what: str, holds: bool) -> None:  # noqa: FBT001 - a verdict, not a switch
-        self._check_quietly(what, holds)
-        self._display.check(what, holds=int(holds))
-
-    def _check_quietly(self, what: str, holds: bool) -> None:  # noqa: FBT001 - the same
-        self._checks.append(Check(what, holds))
+    def _questions(self) -> Questions:
+        if self._asking is None:
+            asker = Asker(places=self._places, display=self._display)
+            self._asking = Questions(
+                asker=asker, display=self._display, checks=self._checks, recorded=tuple(self._recorded)
+            )
+        return self._asking

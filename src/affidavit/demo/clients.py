@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from affidavit.demo.scenario import APP, TEAM, Step
+from affidavit.demo.scenario import Step
 
 KEY: Final = "sk-demo-0000-not-a-real-key"
 """Any key will do for the simulator; it is sent so that the tour can show that it is recorded nowhere."""
@@ -71,7 +71,7 @@ class Clients:
     def make(self, step: Step) -> Made:
         """Make one call; errors of the provider are part of the tour and are noted."""
         self._made = made = Made(step=step)
-        headers = {"x-affidavit-user": step.user, "x-affidavit-app": APP, "x-affidavit-team": TEAM}
+        headers = step.headers
         if step.wish is not None:
             headers["x-simulate"] = step.wish
         try:

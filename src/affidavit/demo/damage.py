@@ -13,12 +13,18 @@ from typing import Final
 
 import msgspec
 
+from affidavit.api.process import INDEX_NAME
 from affidavit.ledger.layout import BODIES_MAGIC, SEGMENT_LEAVES, DataLayout
 from affidavit.ledger.reader import head_size
 from affidavit.tlog.tile import ENTRIES_LEVEL, format_tile_path, tile_at
 
 _LENGTH_BYTES: Final = 4
 PROJECT: Final = "default"
+
+
+def copy_ledger(data: Path, copy: Path) -> None:
+    """Copy a data directory but for the search index, which is made from the rest and proves nothing."""
+    shutil.copytree(data, copy, ignore=lambda folder, _: {INDEX_NAME} if Path(folder) == data else set())
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):

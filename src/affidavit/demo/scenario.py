@@ -1,7 +1,7 @@
-"""What is sent on the tour: an afternoon at the support desk of a shop for lamps, written for this purpose.
+"""What is sent on the tour: a day at the support desk of a shop for lamps, call by call.
 
-Promise: no person and no company in it exists. Customers have numbers, and the answers are the script's, so that every
-run sends the same bytes. A step's conversation is everything that was said before its answer.
+Promise: every call is made by an official client, and says who makes it and what for in the headers that any program
+can send: user, team, app, session, prompt version, workflow. What is said is in `conversations`.
 """
 
 from __future__ import annotations
@@ -10,153 +10,46 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from affidavit.demo.conversations import (
+    FIND_ORDER,
+    FROM_DOCUMENTS,
+    OPEN_RETURN,
+    PARCEL,
+    PASTED,
+    PAY_BACK,
+    PAYMENT,
+    PROBE,
+    PROBE_AGAIN,
+    REFUND,
+    REFUNDS,
+    RETURN,
+    RULES_3,
+    RULES_4,
+    SOCKETS,
+    STOCK,
+    TICKET,
+    TICKET_FORMAT,
+    UNOWNED,
+    WAITING,
+    Message,
+)
 from affidavit.event import OutcomeClass
 
-APP: Final = "support-desk"
-TEAM: Final = "customer-care"
+DESK: Final = "support-desk"
+LOOK_UP: Final = "look-up"
+CARE: Final = "customer-care"
+BILLING: Final = "billing"
+APPS: Final = (DESK, LOOK_UP)
+TEAMS: Final = (CARE, BILLING)
 OPENAI_MODEL: Final = "gpt-4o"
 SMALL_MODEL: Final = "gpt-4o-mini"
 ANTHROPIC_MODEL: Final = "claude-haiku-4-5"
 REGISTERED_MODELS: Final = ("claude-haiku-4-5-20251001",)
 """Names that the price table does not spell out; whoever wants to count by them registers them."""
+VERSION_3: Final = "support-rules@3"
+VERSION_4: Final = "support-rules@4"
 
-Message = dict[str, Any]
 Api = Literal["openai", "anthropic"]
-
-_RULES: Final = """You answer customers of a shop for lamps.
-- Be short, friendly and exact. Say what happens next and when.
-- Look an order up before you say anything about it. Never guess a date, a price or a stock level.
-- A lamp may be sent back within 30 days, also when it has been tried out. Broken glass is replaced without a question.
-- Never ask for a password, a card number or a date of birth. If a customer sends one, ask them not to.
-- If somebody is hurt by a lamp, or a lamp smokes or smells, stop and hand over to a human colleague at once.
-- Prices are in euros and contain the tax. Shipping is free from 40 euros on; below that it costs 4.90 euros.
-- Opening hours of the workshop, for repairs, are Tuesday to Friday from 9 to 17 o'clock."""
-
-_FIND_ORDER: Final = {
-    "type": "function",
-    "function": {
-        "name": "find_order",
-        "description": "State of an order by its number.",
-        "parameters": {
-            "type": "object",
-            "properties": {"order": {"type": "string", "description": "Such as A-1042."}},
-            "required": ["order"],
-            "additionalProperties": False,
-        },
-    },
-}
-_OPEN_RETURN: Final = {
-    "name": "open_return",
-    "description": "Registers that a customer sends an article back, and gives a label for the parcel.",
-    "input_schema": {
-        "type": "object",
-        "properties": {
-            "order": {"type": "string"},
-            "reason": {"type": "string", "enum": ["broken", "not_liked", "wrong_article"]},
-        },
-        "required": ["order", "reason"],
-    },
-}
-_TICKET_FORMAT: Final = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "ticket",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {
-                "topic": {"type": "string", "enum": ["delivery", "return", "repair", "other"]},
-                "urgent": {"type": "boolean"},
-            },
-            "required": ["topic", "urgent"],
-            "additionalProperties": False,
-        },
-    },
-}
-
-
-def _call(identifier: str, name: str, arguments: str) -> Message:
-    return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-_PARCEL: Final[list[Message]] = [
-    {"role": "system", "content": _RULES},
-    {"role": "user", "content": "Hello, my reading lamp should have been here on Monday. It is order A-1042."},
-    {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [_call("call_lamp0001", "find_order", '{"order": "A-1042"}')],
-    },
-    {
-        "role": "tool",
-        "tool_call_id": "call_lamp0001",
-        "content": '{"order": "A-1042", "article": "brass lamp", "state": "in transit", "arrives": "Thursday"}',
-    },
-    {
-        "role": "assistant",
-        "content": "I am sorry for the wait. Your brass reading lamp is on its way and arrives on Thursday. "
-        "The parcel service had to reload it on Saturday, which cost it three days. You need not do anything.",
-    },
-    {"role": "user", "content": "Thursday is fine. Does a bulb come with it, or do I have to buy one?"},
-    {
-        "role": "assistant",
-        "content": "A warm white bulb with an E14 socket is in the box, so you can use the lamp at once.",
-    },
-]
-_RETURN: Final[list[Message]] = [
-    {
-        "role": "user",
-        "content": "The glass of my floor lamp from order B-2077 was broken when I opened the box. I return it.",
-    },
-    {
-        "role": "assistant",
-        "content": [
-            {"type": "text", "text": "That must be annoying; I register it right away."},
-            {
-                "type": "tool_use",
-                "id": "toolu_lamp0002",
-                "name": "open_return",
-                "input": {"order": "B-2077", "reason": "broken"},
-            },
-        ],
-    },
-    {
-        "role": "user",
-        "content": [
-            {
-                "type": "tool_result",
-                "tool_use_id": "toolu_lamp0002",
-                "content": '{"return": "R-310", "label": "sent by e-mail", "replacement": "leaves tomorrow"}',
-            }
-        ],
-    },
-    {
-        "role": "assistant",
-        "content": [
-            {
-                "type": "text",
-                "text": "Done: your return has the number R-310 and the label for the parcel is in your mailbox. "
-                "A new floor lamp leaves tomorrow, so there is no need to wait for the old one to arrive here.",
-            }
-        ],
-    },
-]
-_TICKET: Final[list[Message]] = [
-    {"role": "system", "content": "Sort the customer's message. Answer with JSON only."},
-    {"role": "user", "content": "My desk lamp smells burnt after ten minutes. I have unplugged it. What now?"},
-    {"role": "assistant", "content": '{"topic": "repair", "urgent": true}'},
-]
-_STOCK: Final[list[Message]] = [
-    {"role": "user", "content": "Do you have the green banker lamp in stock, and what does it cost with shipping?"},
-    {
-        "role": "assistant",
-        "content": [
-            {"type": "text", "text": "The green banker lamp costs 69 euros, shipping included, and four are in stock."}
-        ],
-    },
-]
-CONVERSATIONS: Final = (_PARCEL, _RETURN, _TICKET, _STOCK)
-"""Everything that the script has answers to."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +61,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     parameters: dict[str, Any]
     """Arguments of the official client, messages included."""
+    team: str | None = CARE
+    app: str | None = DESK
+    session: str | None = None
+    prompt: str | None = VERSION_3
+    """Name and version of the system prompt, as the program calls it."""
+    workflow: str | None = None
     stream: Literal["stream", "whole"] = "whole"
     wish: str | None = None
     """What the simulated provider is to do wrong, in its own words."""
@@ -176,61 +75,161 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     outcome: OutcomeClass | None = "ok"
     """What must be on record; ``None`` where the gateway must refuse it before it becomes a call."""
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the program says of itself; the gateway keeps it and does not pass it on."""
+        named = {
+            "user": self.user,
+            "team": self.team,
+            "app": self.app,
+            "session": self.session,
+            "prompt": self.prompt,
+            "workflow": self.workflow,
+        }
+        return {f"x-affidavit-{name}": value for name, value in named.items() if value is not None}
+
 
 def _openai(messages: list[Message], *, model: str = OPENAI_MODEL, **parameters: object) -> dict[str, Any]:
     return {"model": model, "messages": messages, **parameters}
 
 
-def _anthropic(messages: list[Message], **parameters: object) -> dict[str, Any]:
-    return {"model": ANTHROPIC_MODEL, "max_tokens": 500, "system": _RULES, "messages": messages, **parameters}
+def _anthropic(messages: list[Message], *, system: str = RULES_3, **parameters: object) -> dict[str, Any]:
+    return {"model": ANTHROPIC_MODEL, "max_tokens": 500, "system": system, "messages": messages, **parameters}
 
+
+REFUNDING: Final = Step(
+    what="prepares a refund; the tool gets an account",
+    api="anthropic",
+    user="clerk-2",
+    team=BILLING,
+    session="case-310",
+    prompt="refunds@2",
+    workflow="refunds",
+    parameters=_anthropic(REFUND[:1], system=REFUNDS, tools=[PAY_BACK]),
+    stream="stream",
+)
+"""The call that the tour shows in full."""
+WAITING_FOR: Final = Step(
+    what="asks, with two documents in the prompt",
+    api="openai",
+    user="clerk-4",
+    team=BILLING,
+    app=LOOK_UP,
+    session="case-310",
+    prompt="from-documents@1",
+    parameters=_openai(WAITING[:3], model=SMALL_MODEL, temperature=0.0),
+)
+"""The call whose exact answer is asked for."""
+LISTING: Final = Step(
+    what="wants every customer; the model refuses",
+    api="openai",
+    user="agent-8",
+    session="chat-8",
+    parameters=_openai(PROBE[:3]),
+)
+DRAWING: Final = Step(
+    what="wants a picture, and gets an address out",
+    api="openai",
+    user="agent-8",
+    session="chat-8",
+    parameters=_openai(PROBE[:6]),
+    stream="stream",
+)
+DRAWING_AGAIN: Final = Step(
+    what="tries it on version 4; the model refuses",
+    api="openai",
+    user="agent-8",
+    session="chat-9",
+    prompt=VERSION_4,
+    parameters=_openai(PROBE_AGAIN[:3]),
+)
+PAYING: Final = Step(
+    what="sends a card number and a date of birth",
+    api="openai",
+    user="user-52",
+    session="chat-52",
+    parameters=_openai(PAYMENT[:2]),
+)
+PASTING: Final = Step(
+    what="pastes a provider's key",
+    api="anthropic",
+    user="agent-5",
+    app=LOOK_UP,
+    prompt=None,
+    parameters=_anthropic(PASTED[:1], system=FROM_DOCUMENTS),
+)
 
 MORNING: Final = (
     Step(
         what="asks for order A-1042; the model calls a tool",
         api="openai",
         user="user-17",
-        parameters=_openai(_PARCEL[:2], tools=[_FIND_ORDER], temperature=0.2),
+        session="chat-17",
+        parameters=_openai(PARCEL[:2], tools=[FIND_ORDER], temperature=0.2),
     ),
     Step(
         what="gets the answer, word by word",
         api="openai",
         user="user-17",
-        parameters=_openai(_PARCEL[:4], tools=[_FIND_ORDER], stream_options={"include_usage": True}),
+        session="chat-17",
+        parameters=_openai(PARCEL[:4], tools=[FIND_ORDER], stream_options={"include_usage": True}),
         stream="stream",
     ),
     Step(
         what="asks on; the whole history is sent again",
         api="openai",
         user="user-17",
-        parameters=_openai(_PARCEL[:6], tools=[_FIND_ORDER]),
+        session="chat-17",
+        parameters=_openai(PARCEL[:6], tools=[FIND_ORDER]),
     ),
     Step(
         what="sends a lamp back; a tool, streamed",
         api="anthropic",
         user="user-23",
-        parameters=_anthropic(_RETURN[:1], tools=[_OPEN_RETURN]),
+        session="chat-23",
+        parameters=_anthropic(RETURN[:1], tools=[OPEN_RETURN]),
         stream="stream",
     ),
     Step(
         what="hears what the tool said",
         api="anthropic",
         user="user-23",
-        parameters=_anthropic(_RETURN[:3], tools=[_OPEN_RETURN]),
+        session="chat-23",
+        parameters=_anthropic(RETURN[:3], tools=[OPEN_RETURN]),
     ),
+    PAYING,
+    REFUNDING,
+    Step(
+        what="hears that it is paid",
+        api="anthropic",
+        user="clerk-2",
+        team=BILLING,
+        session="case-310",
+        prompt="refunds@2",
+        workflow="refunds",
+        parameters=_anthropic(REFUND[:3], system=REFUNDS, tools=[PAY_BACK]),
+    ),
+    WAITING_FOR,
+    LISTING,
+    DRAWING,
 )
+"""On version 3 of the desk's prompt."""
 AFTERNOON: Final = (
+    DRAWING_AGAIN,
     Step(
         what="is sorted by a small model, as JSON",
         api="openai",
         user="user-31",
-        parameters=_openai(_TICKET[:2], model=SMALL_MODEL, response_format=_TICKET_FORMAT),
+        prompt="sorting@1",
+        parameters=_openai(TICKET[:2], model=SMALL_MODEL, response_format=TICKET_FORMAT),
     ),
     Step(
         what="asks, and the provider is overloaded",
         api="anthropic",
         user="user-44",
-        parameters=_anthropic(_STOCK[:1]),
+        session="chat-44",
+        prompt=VERSION_4,
+        parameters=_anthropic(STOCK[:1], system=RULES_4),
         wish="error=529",
         outcome="error",
     ),
@@ -238,7 +237,9 @@ AFTERNOON: Final = (
         what="asks again; the answer breaks off half-way",
         api="anthropic",
         user="user-44",
-        parameters=_anthropic(_STOCK[:1]),
+        session="chat-44",
+        prompt=VERSION_4,
+        parameters=_anthropic(STOCK[:1], system=RULES_4),
         stream="stream",
         wish="break-after=9",
         outcome="incomplete",
@@ -247,15 +248,38 @@ AFTERNOON: Final = (
         what="asks once more and gets the answer",
         api="anthropic",
         user="user-44",
-        parameters=_anthropic(_STOCK[:1]),
+        session="chat-44",
+        prompt=VERSION_4,
+        parameters=_anthropic(STOCK[:1], system=RULES_4),
         stream="stream",
+    ),
+    Step(
+        what="asks something else, with one document",
+        api="openai",
+        user="clerk-4",
+        team=BILLING,
+        app=LOOK_UP,
+        prompt="from-documents@1",
+        parameters=_openai(SOCKETS[:3], model=SMALL_MODEL, temperature=0.0),
+    ),
+    PASTING,
+    Step(
+        what="is a script that names no team",
+        api="openai",
+        user="script-1",
+        team=None,
+        app=None,
+        prompt=None,
+        parameters=_openai(UNOWNED[:1], model=SMALL_MODEL),
     ),
     Step(
         what="calls a provider that nobody configured",
         api="openai",
         user="user-58",
-        parameters=_openai(_TICKET[:2], model=SMALL_MODEL),
+        prompt="sorting@1",
+        parameters=_openai(TICKET[:2], model=SMALL_MODEL),
         route="/elsewhere/v1",
         outcome=None,
     ),
 )
+"""On version 4, which forbids what had happened."""

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from affidavit.config import Config, Gateway, Upstream, load_config
-from affidavit.demo.scenario import APP, REGISTERED_MODELS, TEAM
+from affidavit.demo.scenario import APPS, REGISTERED_MODELS, TEAMS
 from affidavit.ledger.places import CONFIG_VARIABLE, DATA_VARIABLE, KEYS_VARIABLE, find_config, find_places
 
 Mode = Literal["once", "stay"]
@@ -50,8 +50,8 @@ def simulated(own: Config, *, provider_url: str) -> Config:
     """A configuration that differs from `own` in where calls come from and go to."""
     names = msgspec.structs.replace(
         own.names,
-        apps=_with(own.names.apps, APP),
-        teams=_with(own.names.teams, TEAM),
+        apps=_with(own.names.apps, *APPS),
+        teams=_with(own.names.teams, *TEAMS),
         models=_with(own.names.models, *REGISTERED_MODELS),
     )
     gateway = msgspec.structs.replace(own.gateway, listen="127.0.0.1:0", exposed=Gateway().exposed)

@@ -122,11 +122,15 @@ def test_fifty_canaries_in_credentials_and_fifty_in_prompts_lie_nowhere_in_clear
     assert provider.tally.received >= CANARIES * 8 // 10
     said = b"".join(body for status, _, body in answers if status != 200)
     assert not [secret for secret in CREDENTIALS for trace in traces(secret) if trace in said]
-    shown = [affidavit(*command, environment=configured) for command in (["list"], ["list", "--json"], ["verify"])]
-    shown += [affidavit("show", call, environment=configured) for _, call, _ in answers[:3]]
+    listed = [affidavit(*command, environment=configured) for command in (["list"], ["list", "--json"], ["verify"])]
     output = tmp_path / "output"
-    output.write_text("".join(result.stdout + result.stderr for result in shown))
+    output.write_text("".join(result.stdout + result.stderr for result in listed))
     assert in_clear([places.data, places.keys, messages, output], CREDENTIALS + PROMPTS) == []
+    # What was said is shown to whom it is meant for, masked; these canaries look like nothing that masking replaces.
+    shown = [affidavit("show", call, environment=configured) for _, call, _ in answers[:3]]
+    output.write_text("".join(result.stdout + result.stderr for result in shown))
+    assert in_clear([output], CREDENTIALS) == []
+    assert {secret for _, secret in in_clear([output], PROMPTS)} == set(PROMPTS[:3])
     require_prompts_and_no_credentials_inside(answers, configured)
 
 
