@@ -22,8 +22,9 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 # Line coverage that a full run must reach, in percent. Here and not in pyproject.toml, so that `pytest PATH` works.
 COVERAGE_MIN := 90
 
-# Minutes of rough handling of a whole service: `make kills`, and not part of `make test`.
-ROUGH := tests/kills tests/integration/badinput
+# Minutes of a whole service, handled roughly and read through every door: `make kills`, and not part of `make test`.
+ROUGH := tests/kills tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
+  tests/integration/service/test_operations.py
 
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.
@@ -112,7 +113,7 @@ bench: install ## run the benchmarks, or one (NAME=...)
 	done
 
 .PHONY: kills
-kills: install ## kill -9 under load, full disks, stepped clocks: nothing is lost (`ARGS="-m long"`: ten times each)
+kills: install ## whole services: kills under load, full disks, stepped clocks, every reading door (`ARGS="-m long"`: ten times each)
 	@$(BIN)/pytest $(ROUGH) $(ARGS)
 
 .PHONY: foreign

@@ -5,6 +5,7 @@ It would otherwise go on half-way through a cut, and take for sealed what it has
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ import pytest
 from affidavit.errors import AccessRefusedError, AffidavitError, SealingError, ServiceError
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.seal.desk import Desk
+from affidavit.seal.mask_process import OwnMaskHand
 from affidavit.seal.preparer import Job, Result
 from affidavit.seal.process import _answer
 from tests.support.installation import Installation, chat_request, chat_response, write_call
@@ -42,7 +44,13 @@ def installation(tmp_path: Path) -> Installation:
 
 def ask(installation: Installation, question: dict[str, object] = ASKED) -> Future:
     answer: Future = Future()
-    desk = Desk(sealer=installation.sealer, ring=installation.ring, clock_us=lambda: time.time_ns() // 1000)
+    desk = Desk(
+        sealer=installation.sealer,
+        ring=installation.ring,
+        mask_hand=OwnMaskHand(),
+        clock_us=lambda: time.time_ns() // 1000,
+        random=os.urandom,
+    )
     _answer(desk, (question, answer), lambda _: None)
     return answer
 

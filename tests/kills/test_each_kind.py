@@ -36,7 +36,8 @@ LARGE_EVERY, LARGE_BYTES = 150, 1_200_000
 """One request in so many is this large, and recorded in several parts while it comes."""
 PATIENCE_S = 60.0
 PROCESSES = 7
-"""Supervisor, signer, sealer and its hand, api, two workers."""
+"""Supervisor, signer, sealer and its hand, api, two workers; the process that masks starts when there is text to mask.
+"""
 
 
 def mixed_question(user: int, number: int, history: list[str]) -> Question:
@@ -70,7 +71,7 @@ def is_busy(crowd: Crowd) -> bool:
 
 def is_whole(service: Service, *, without: int) -> bool:
     """Whether everybody is there again, and the sealer has gone through a whole beat."""
-    pids = service.everybody()
+    pids = [pid for kind in ROLES if kind != "mask" for pid in service.pids(kind)]
     if len(pids) != PROCESSES or without in pids or not service.is_ready():
         return False
     return service.sealer_says() is not None
