@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from affidavit.api.searching import Page
 from affidavit.seal.masked import MaskedRow
 
@@ -45,8 +47,12 @@ class MemoryIndex:
     def newer(self, query: str, *, logs: tuple[str, ...], beyond: Mapping[str, int], limit: int) -> list[MaskedRow]:
         return [row for row in self._matching(query, logs) if row.leaf >= beyond.get(row.log, 0)][:limit]
 
-    def row(self, *, log: str, leaf: int) -> MaskedRow | None:
-        return self.rows.get((log, leaf))
+    def differences(self, row: MaskedRow) -> list[str] | None:
+        kept = self.rows.get((row.log, row.leaf))
+        if kept is None:
+            return None
+        names = [field.name for field in msgspec.structs.fields(MaskedRow)]
+        return [name for name in names if getattr(row, name) != getattr(kept, name)]
 
     def stats(self, query: str, *, logs: tuple[str, ...], by: tuple[str, ...]) -> list[dict[str, Any]]:
         self.asked.append(("stats", query, logs, by))

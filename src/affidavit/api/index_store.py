@@ -17,7 +17,7 @@ from affidavit.api.searching import LIMIT_MAX, Page
 from affidavit.errors import QueryError
 from affidavit.index.follower import Follower
 from affidavit.index.language import parse
-from affidavit.index.query import get, search, tail, walk
+from affidavit.index.query import differences, search, tail, walk
 from affidavit.index.scope import Scope
 from affidavit.index.statistics import Dimension, Group, stats
 from affidavit.index.store import Store, open_store
@@ -76,9 +76,9 @@ class StoredIndex:
         after = {log: leaf - 1 for log, leaf in beyond.items()}
         return list(tail(self._store, self._parsed(query, logs), _scope(logs), after=after, limit=limit).rows)
 
-    def row(self, *, log: str, leaf: int) -> MaskedRow | None:
-        """The row of one leaf."""
-        return get(self._store, _scope((log,)), log=log, leaf=leaf)
+    def differences(self, row: MaskedRow) -> list[str] | None:
+        """Members in which the index says otherwise than a row just made; ``None`` where it has none of that leaf."""
+        return differences(self._store, row)
 
     def stats(self, query: str, *, logs: tuple[str, ...], by: tuple[str, ...]) -> list[dict[str, Any]]:
         """Counts, tokens and cost by groups."""

@@ -60,8 +60,8 @@ class Index(Protocol):
         """Rows from the leaf `beyond` says on, oldest first."""
         ...
 
-    def row(self, *, log: str, leaf: int) -> MaskedRow | None:
-        """The row of one leaf."""
+    def differences(self, row: MaskedRow) -> list[str] | None:
+        """Members in which it says otherwise than a row just made; ``None`` where it has none of that leaf."""
         ...
 
     def stats(self, query: str, *, logs: tuple[str, ...], by: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -181,11 +181,10 @@ class Searching:
         index = self._index()
         if index is None:
             return None
-        indexed = index.row(log=row.log, leaf=row.leaf)
-        if indexed is None:
-            return None if self._follower.reached.get(row.log, 0) <= row.leaf else ["row"]
-        members = msgspec.structs.fields(MaskedRow)
-        return [field.name for field in members if getattr(row, field.name) != getattr(indexed, field.name)]
+        found = index.differences(row)
+        if found is None and self._follower.reached.get(row.log, 0) > row.leaf:
+            return ["leaf"]  # it says that it has come past it
+        return found
 
     def _scope(self, logs: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(logs)) or tuple(self._sizes())

@@ -6,6 +6,7 @@ error. Text that came from outside is never interpreted as markup, and its contr
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from rich.text import Text
 WIDTH_WITHOUT_TERMINAL: Final = 160
 """Columns of a table that goes into a file or a pipe."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_COMMANDING: Final = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Controls of eight bits and marks of direction, which JSON takes as they are and a terminal may obey."""
 _STEP: Final = 1024.0
 _NANO: Final = 10**9
 _DECIMALS_MIN: Final = 6
@@ -37,8 +40,9 @@ def remarks() -> Console:
 
 
 def print_json(value: dict[str, Any] | msgspec.Struct) -> None:
-    """One object on one line."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    """One object on one line, in which no character commands a terminal."""
+    text = _COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(value).decode())
+    sys.stdout.buffer.write(text.encode() + b"\n")
 
 
 def remark(text: str) -> None:

@@ -326,13 +326,16 @@ def _write_csv(found: Found, file: IO[bytes]) -> int:
     return count
 
 
+_FORMULA_SIGNS: Final = frozenset("=+-@＝＋－＠")
+
+
 def _flat(value: object) -> object:
     """A value of one cell; one that a spreadsheet would take for a formula is made text."""
     if value is None:
         return ""
     if isinstance(value, tuple | dict):
         return msgspec.json.encode(value).decode() if value else ""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value.lstrip()[:1] in _FORMULA_SIGNS and value.strip():
         return f"'{value}"
     return value
 

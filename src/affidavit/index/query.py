@@ -26,8 +26,8 @@ import msgspec
 from affidavit.errors import FormatError, QueryError
 from affidavit.index.conditions import Binder, fenced, logs_of
 from affidavit.index.language import PREFIX_LENGTH_MIN
-from affidavit.index.rows import parse_row
-from affidavit.index.schema import TABLE
+from affidavit.index.rows import format_rows, parse_row
+from affidavit.index.schema import COLUMNS, TABLE
 from affidavit.index.scope import Scope, View
 from affidavit.index.store import Store
 from affidavit.index.syntax import Match, Query
@@ -65,6 +65,7 @@ HEADER_MEMBERS: Final = frozenset(MaskedRow.__struct_fields__) - {
 _LOGS_AT_ONCE: Final = 16
 """Logs of one statement: together they share its two threads, and each has buffers of its own."""
 
+_decode_line: Final = msgspec.json.Decoder(list[Any]).decode
 _Place = tuple[str, int, int]
 """Log, leaf and time."""
 
@@ -142,6 +143,23 @@ def get(store: Store, scope: Scope, *, log: str, leaf: int) -> MaskedRow | None:
     sql = f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} and leaf = {binder.number(leaf)}"
     places = [_place(row) for row in store.read(f"{sql} and {condition}", binder.parameters)]
     return next(iter(_rows(store, places, scope.view)), None)
+
+
+def differences(store: Store, row: MaskedRow) -> list[str] | None:
+    """Columns in which the table says otherwise than a row just made; ``None`` where it has no row of that leaf.
+
+    All columns are looked at, since a query goes by them and not by the row that is shown.
+    """
+    columns = ", ".join(f"`{name}`" for name in COLUMNS)
+    lines = store.read_lines(
+        f"select {columns} from {TABLE} where log = {{log:String}} and leaf = {{leaf:UInt64}}",
+        {"log": row.log, "leaf": row.leaf},
+    )
+    if not lines:
+        return None
+    made = _decode_line(format_rows([row]))
+    found = [name for name, stored, said in zip(COLUMNS, lines[0], made, strict=True) if stored != said]
+    return found if len(lines) == 1 else [*found, "leaf"]
 
 
 def find(store: Store, scope: Scope, *, beginning: str) -> tuple[MaskedRow, ...]:

@@ -247,7 +247,7 @@ def test_a_row_that_was_changed_is_named(bench: Bench) -> None:
     bench.index.rows["default", 2] = row(2, "lamp word2 and more", user="somebody")
     assert bench.searching.compare(fresh) == ["user", "text"]
     del bench.index.rows["default", 2]
-    assert bench.searching.compare(fresh) == ["row"]
+    assert bench.searching.compare(fresh) == ["leaf"]
     assert bench.searching.compare(row(99, "not there yet")) is None
     bench.is_open = False
     assert bench.searching.compare(fresh) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from affidavit.errors import QueryError
 from affidavit.index.follower import Follower
 from affidavit.index.language import parse
-from affidavit.index.query import HEADER_MEMBERS, ROWS_MAX, find, get, search, tail, walk
+from affidavit.index.query import HEADER_MEMBERS, ROWS_MAX, differences, find, get, search, tail, walk
 from affidavit.index.scope import Only, Scope
 from affidavit.index.store import Store
 from affidavit.index.syntax import Query
@@ -218,6 +218,14 @@ def test_one_row_is_got_within_the_scope_only(filled: Store) -> None:
     assert get(filled, ALL, log="beta", leaf=500) is None
     assert get(filled, Scope(logs=("alpha",), view="masked", only=()), log="beta", leaf=3) is None
     assert get(filled, Scope(logs=LOGS, view="masked", only=(Only("team", ("none",)),)), log="beta", leaf=3) is None
+
+
+def test_the_table_agrees_with_the_rows_that_were_put_in(filled: Store) -> None:
+    for row in ROWS[:40]:
+        assert differences(filled, row) == [], row
+    changed = msgspec.structs.replace(ROWS[5], user="somebody", cost_nano=1)
+    assert set(differences(filled, changed) or ()) == {"user", "cost_nano", "row"}
+    assert differences(filled, msgspec.structs.replace(ROWS[5], leaf=10**9)) is None
 
 
 def test_a_call_is_found_by_its_id_and_by_a_beginning(filled: Store) -> None:
