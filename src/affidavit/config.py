@@ -261,9 +261,9 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         str | None,
         Meta(
             description=(
-                "Loopback address and port, `HOST:PORT`; without it the gateway's port + 1 on 127.0.0.1, or a free one "
-                "where the gateway takes a free one. Other addresses are refused until there is a login. Records are "
-                "given only to who sends the token in `reader.token` of the key directory."
+                "Loopback address and port, `HOST:PORT`; without it the gateway's port + 1 on 127.0.0.1, or a free "
+                "one if that is taken. Other addresses are refused until there is a login. Records are given only to "
+                "who sends the token in `reader.token` of the key directory."
             )
         ),
     ] = None

@@ -79,6 +79,7 @@ def is_whole(service: Service, *, without: int) -> bool:
 
 async def kill_one(service: Service, kind: str, draw: random.Random) -> None:
     """Kill one process of a kind; see that it is back, if it is the supervisor by starting it."""
+    await asyncio.to_thread(wait_until, lambda: service.pids(kind), what=f"a {kind} process", seconds=PATIENCE_S)
     pid = draw.choice(service.pids(kind))
     strike([pid])
     if kind == "supervisor":

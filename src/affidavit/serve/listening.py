@@ -52,13 +52,24 @@ def open_doors(config: Config, *, workers: int, sleep: Callable[[float], None]) 
     gateway, api = parse_listen(config.gateway.listen), config.api_address
     sockets = listen(gateway, door="gateway", count=workers, sleep=sleep)
     try:
-        (readers,) = listen(api, door="api", count=1, sleep=sleep)
+        (readers,) = _listen_for_readers(config, sleep=sleep)
     except LayoutError:
         for made in sockets:
             made.close()
         raise
     where = (bound_address(sockets[0], host=gateway.host), bound_address(readers, host=api.host))
     return Doors(sockets, readers, *map(str, where))
+
+
+def _listen_for_readers(config: Config, *, sleep: Callable[[float], None]) -> list[socket.socket]:
+    """On the port that was asked for; where nobody asked, one that is taken is no reason to take no calls."""
+    api = config.api_address
+    try:
+        return listen(api, door="api", count=1, sleep=sleep)
+    except LayoutError:
+        if config.api.listen is not None:
+            raise
+        return listen(Address(api.host, 0), door="api", count=1, sleep=sleep)
 
 
 def listen(address: Address, *, door: str, count: int, sleep: Callable[[float], None]) -> list[socket.socket]:

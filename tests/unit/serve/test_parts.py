@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from affidavit.notice import CALLS_REFUSED, EPOCH_CLOSED, NOTICES, say
 from affidavit.serve.assignment import Assignment, format_assignment, parse_assignment
 from affidavit.serve.gateway import gateway_settings
 from affidavit.serve.journal import describe, open_journal
-from affidavit.serve.listening import bound_address, listen
+from affidavit.serve.listening import bound_address, listen, open_doors
 from affidavit.serve.plan import plan_for, worker_count, worker_number
 from affidavit.serve.report import REPORT_BYTES_MAX, Report, format_report, parse_reports
 from affidavit.serve.roles import load_role
@@ -249,6 +250,45 @@ def test_all_workers_share_one_free_port():
     finally:
         for made in sockets:
             made.close()
+
+
+def holder_of(port=0):
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", port))
+    holder.listen()
+    return holder
+
+
+def two_ports():
+    """One that is free, and the next one, which somebody has."""
+    for _ in range(50):
+        first = holder_of()
+        port = first.getsockname()[1]
+        first.close()
+        with suppress(OSError):
+            return port, holder_of(port + 1)
+    raise AssertionError("no two neighbours are free")
+
+
+def test_readers_get_the_next_port_and_another_one_where_it_is_taken():
+    port, holder = two_ports()
+    config = parse_config(f'[gateway]\nlisten = "127.0.0.1:{port}"\n'.encode(), name="x")
+    with holder:
+        doors = open_doors(config, workers=2, sleep=no_sleep)
+        doors.close()
+        assert doors.gateway == f"127.0.0.1:{port}"
+        assert doors.api not in {None, f"127.0.0.1:{port + 1}"}
+    doors = open_doors(config, workers=2, sleep=no_sleep)
+    doors.close()
+    assert doors.api == f"127.0.0.1:{port + 1}"
+
+
+def test_a_port_for_readers_that_was_asked_for_is_had_or_nothing_listens():
+    port, holder = two_ports()
+    text = f'[gateway]\nlisten = "127.0.0.1:{port}"\n[api]\nlisten = "127.0.0.1:{port + 1}"\n'
+    with holder, pytest.raises(LayoutError, match="the api cannot listen"):
+        open_doors(parse_config(text.encode(), name="x"), workers=2, sleep=no_sleep)
+    holder_of(port).close()
 
 
 def test_a_port_that_is_free_again_in_time_is_taken():
