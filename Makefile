@@ -24,7 +24,7 @@ COVERAGE_MIN := 90
 
 # Minutes of a whole service, handled roughly and read through every door: `make kills`, and not part of `make test`.
 ROUGH := tests/kills tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
-  tests/integration/service/test_operations.py
+  tests/integration/service/test_operations.py tests/integration/service/test_service.py
 
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.
