@@ -10,6 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from affidavit.seal.slots import (
+    ACTOR_NAMES,
+    CAPTURE_NAMES,
+    COST_NAMES,
+    COUNTS_NAMES,
+    OUTCOME_NAMES,
+    TIMES_NAMES,
+    USAGE_NAMES,
+)
+
 INPUT_BUCKETS: Final = (
     "input_uncached",
     "cache_read",
@@ -20,25 +30,6 @@ INPUT_BUCKETS: Final = (
     "image",
 )
 OUTPUT_BUCKETS: Final = ("output_text", "reasoning", "audio_out")
-_USAGE: Final = (
-    "input_uncached",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_1h",
-    "cache_write_other",
-    "output_text",
-    "reasoning",
-    "audio_in",
-    "audio_out",
-    "image",
-    "usage_source",
-)
-_TIMES: Final = ("received_us", "durable_us", "forwarded_us", "first_byte_us", "last_byte_us")
-_OUTCOME: Final = ("outcome", "status", "finish", "stream")
-_COUNTS: Final = ("wire_bytes", "messages", "tools_offered", "tool_calls", "attempts")
-_CAPTURE: Final = ("assurance", "dialect", "normalisation", "normaliser")
-_COST: Final = ("cost_state", "cost_nano", "currency", "price_table")
-_ACTOR: Final = ("actor", "identity_assurance")
 _PLAIN: Final = ("app", "team", "environment", "provider", "prompt", "data_class", "policy")
 
 FIELDS: Final[dict[str, str]] = {
@@ -118,12 +109,12 @@ def flatten(opened: Mapping[str, Any]) -> dict[str, Any]:
     row |= dict.fromkeys(HEADER_FIELDS)
     row |= {name: header.get(name) for name in _PLAIN}
     row |= _named(("model_requested", "model_served"), header.get("model"))
-    row |= _named(_OUTCOME, header.get("outcome"))
-    row |= _named(_USAGE, header.get("usage"))
-    row |= _named(_COST, header.get("cost"))
-    row |= _named(_COUNTS, header.get("counts"))
-    row |= _named(_CAPTURE, header.get("capture"))
-    row |= _named(_ACTOR, header.get("actor"))
+    row |= _named(OUTCOME_NAMES, header.get("outcome"))
+    row |= _named(USAGE_NAMES, header.get("usage"))
+    row |= _named(COST_NAMES, header.get("cost"))
+    row |= _named(COUNTS_NAMES, header.get("counts"))
+    row |= _named(CAPTURE_NAMES, header.get("capture"))
+    row |= _named(ACTOR_NAMES, header.get("actor"))
     row |= _moments(header.get("times"), time_us=int(opened["time_us"]))
     row["stream"] = None if row["stream"] is None else bool(row["stream"])
     row["input_tokens"] = _sum(row, INPUT_BUCKETS)
@@ -138,7 +129,7 @@ def _named(names: Sequence[str], values: object) -> dict[str, Any]:
 
 def _moments(offsets: object, *, time_us: int) -> dict[str, int | None]:
     """Slots hold moments relative to the leaf's own time, which is public anyway; rows hold moments."""
-    named = _named(_TIMES, offsets)
+    named = _named(TIMES_NAMES, offsets)
     return {name: None if offset is None else time_us + offset for name, offset in named.items()}
 
 

@@ -21,7 +21,15 @@ from affidavit.config import Masking
 from affidavit.event import ACCESS_READ, ACCESS_SEARCH, CONTENT_SHARED, LLM_REQUEST, LLM_RESPONSE
 from affidavit.mask import Masked, Masker, MaskSilentError
 from affidavit.seal.masked import MaskedRow
-from affidavit.seal.slots import HeaderValues, unpack_header
+from affidavit.seal.slots import (
+    CAPTURE_NAMES,
+    COST_NAMES,
+    COUNTS_NAMES,
+    TIMES_NAMES,
+    USAGE_NAMES,
+    HeaderValues,
+    unpack_header,
+)
 from affidavit.seal.unmasked import Unmasked
 from affidavit.wire.json_text import UNREADABLE, check
 from affidavit.wire.meaning import read_request, read_response
@@ -188,14 +196,6 @@ def masked_content(item: Unmasked, *, masker: Masker, masking: Masking) -> dict[
 
 # --- header -----------------------------------------------------------------------------------------------------------
 
-_USAGE: Final = (
-    *("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other"),
-    *("output_text", "reasoning", "audio_in", "audio_out", "image", "usage_source"),
-)
-_TIMES: Final = ("received_us", "durable_us", "forwarded_us", "first_byte_us", "last_byte_us")
-_COUNTS: Final = ("wire_bytes", "messages", "tools_offered", "tool_calls", "attempts")
-_CAPTURE: Final = ("assurance", "dialect", "normalisation", "normaliser")
-
 
 def _header_members(item: Unmasked) -> dict[str, Any]:
     if not item.header:
@@ -215,15 +215,15 @@ def _header_members(item: Unmasked) -> dict[str, Any]:
         outcome, status, finish, stream = values.outcome
         members |= {"outcome": outcome, "status": status, "finish": finish, "stream": bool(stream)}
     if values.usage is not None:
-        members |= zip(_USAGE, values.usage, strict=True)
+        members |= zip(USAGE_NAMES, values.usage, strict=True)
     if values.cost is not None:
-        members |= zip(("cost_state", "cost_nano", "currency", "price_table"), values.cost, strict=True)
-    members |= zip(_COUNTS, values.counts, strict=True)
+        members |= zip(COST_NAMES, values.cost, strict=True)
+    members |= zip(COUNTS_NAMES, values.counts, strict=True)
     if values.capture is not None:
-        members |= zip(_CAPTURE, values.capture, strict=True)
+        members |= zip(CAPTURE_NAMES, values.capture, strict=True)
     if values.actor is not None:
         members["actor"], members["identity_assurance"] = values.actor
-    for name, offset in zip(_TIMES, values.times, strict=False):
+    for name, offset in zip(TIMES_NAMES, values.times, strict=False):
         members[name] = None if offset is None else item.time_us + offset
     return members
 

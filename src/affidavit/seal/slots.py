@@ -82,6 +82,19 @@ class HeaderValues(msgspec.Struct, frozen=True, kw_only=True, array_like=True, g
     actor: tuple[str | None, str | None] | None = None
 
 
+TIMES_NAMES: Final = ("received_us", "durable_us", "forwarded_us", "first_byte_us", "last_byte_us")
+OUTCOME_NAMES: Final = ("outcome", "status", "finish", "stream")
+USAGE_NAMES: Final = (
+    *("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other"),
+    *("output_text", "reasoning", "audio_in", "audio_out", "image", "usage_source"),
+)
+COST_NAMES: Final = ("cost_state", "cost_nano", "currency", "price_table")
+COUNTS_NAMES: Final = ("wire_bytes", "messages", "tools_offered", "tool_calls", "attempts")
+CAPTURE_NAMES: Final = ("assurance", "dialect", "normalisation", "normaliser")
+ACTOR_NAMES: Final = ("actor", "identity_assurance")
+"""What the parts of composed slots are called where a row has each by a name of its own."""
+
+
 def header_values_json(values: HeaderValues) -> list[bytes]:
     """Canonical JSON of each header slot."""
     encode = _json.encode
