@@ -10,6 +10,7 @@ How far the index is, is told by the index itself: there is no note beside it th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Condition, Event, Thread
 from typing import Final, Literal, Protocol
 
@@ -70,8 +71,10 @@ class Follower:
         self._stop: Final = Event()
         self._moved: Final = Condition()
         self._thread: Final = Thread(target=self._run, name="follower", daemon=True)
+        self._ahead: Final = ThreadPoolExecutor(1, thread_name_prefix="follower ahead")
+        self._next: tuple[str, int, Future[list[MaskedRow]]] | None = None  # (log, its start, rows); the thread's own
         self._clearing: tuple[Callable[[], None], Event] | None = None  # guarded by _moved
-        self._names: dict[str, str] = {}  # log → the sealer's name for our access event; the thread's own
+        self._names: dict[str, str] = {}  # log → the sealer's name for our access event; of whoever asks for rows
         self.state: State = "waiting"  # guarded by _moved, and so are the next two
         self.why = ""
         """What it waits for while `failing`."""
@@ -127,11 +130,11 @@ class Follower:
                 self._clear()
                 moved = self._catch_up(projection)
             except AffidavitError as error:
-                self._names.clear()
+                self._forget()
                 self._set("failing", str(error))
                 pause_s = min(pause_s * 2, RETRY_S_MAX)
             except Exception as error:  # noqa: BLE001 - a thread's outermost loop: readers must go on
-                self._names.clear()
+                self._forget()
                 self._lose(error)
                 self._set("failing", "a defect of ours; see the log")
                 pause_s = min(pause_s * 2, RETRY_S_MAX)
@@ -142,6 +145,14 @@ class Follower:
                 if idle == SETTLE_POLLS and projection is not None:
                     projection.settle()
             self._stop.wait(pause_s)
+        self._ahead.shutdown()
+
+    def _forget(self) -> None:
+        """Who we are to the sealer, and what was asked ahead."""
+        if self._next is not None:
+            wait([self._next[2]])
+            self._next = None
+        self._names.clear()
 
     def _clear(self) -> None:
         with self._moved:
@@ -151,7 +162,7 @@ class Follower:
         clear, done = clearing
         try:
             clear()
-            self._names.clear()  # the events so far cover what comes behind them, and not what comes again
+            self._forget()  # the events so far cover what comes behind them, and not what comes again
             with self._moved:
                 self.reached.clear()
         finally:
@@ -164,11 +175,23 @@ class Follower:
             if self._stop.is_set():
                 break
             start = self.reached.get(log, 0)
-            if start < size and (rows := self._rows(log, start)):
+            if start < size and (rows := self._taken(log, start)):
+                end = rows[-1].leaf + 1
+                if end < size:
+                    # Masked while these rows go into the projection.
+                    self._next = (log, end, self._ahead.submit(self._rows, log, end))
                 projection.apply(rows)
-                self._note({log: rows[-1].leaf + 1})
+                self._note({log: end})
                 moved = True
         return moved
+
+    def _taken(self, log: str, start: int) -> list[MaskedRow]:
+        """Rows from `start` on, those that were asked for ahead if that is what they are."""
+        if self._next is None:
+            return self._rows(log, start)
+        (ahead_log, ahead_start, ahead), self._next = self._next, None
+        rows = ahead.result()
+        return rows if (ahead_log, ahead_start) == (log, start) else self._rows(log, start)
 
     def _rows(self, log: str, start: int) -> list[MaskedRow]:
         with self._sealer() as channel:
@@ -181,7 +204,7 @@ class Follower:
                 # A sealer that started anew knows no followers.
                 name = self._names[log] = self._follow(channel, log, start)
                 reply = channel.call({"op": "rows", "follower": name, "start": start})
-        return _decode(reply.parts[0]) if reply.parts else []
+        return [row for part in reply.parts for row in _decode(part)]
 
     def _follow(self, channel: Channel, log: str, start: int) -> str:
         access = self._recorder.record(

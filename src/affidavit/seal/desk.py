@@ -37,6 +37,8 @@ LEAVES_MAX: Final = 1_000
 FOLLOWERS_MAX: Final = 64
 """An installation has an index and a few others; a follower that was forgotten follows again."""
 FOLLOWER_BYTES: Final = 16
+MASKED_ROWS_MAX: Final = 1_000
+"""Rows that are masked at a time: a twentieth of a second."""
 TEXTS_MAX: Final = 64
 TEXT_CHARS_MAX: Final = 4_096
 """Of a question: a person types less."""
@@ -94,12 +96,15 @@ class Desk:
         mask_hand: MaskHand,
         clock_us: Callable[[], int],
         random: Callable[[int], bytes],
+        is_calm: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_calm`: whether sealing steps back for everybody at the moment; then masking for followers does."""
         self._sealer: Final = sealer
         self._ring: Final = ring
         self._mask_hand: Final = mask_hand
         self._clock_us: Final = clock_us
         self._random: Final = random
+        self._is_calm: Final = is_calm
         self._openers: dict[str, Opener] = {}
         self._gatherers: dict[str, Gatherer] = {}
         self._followers: dict[str, _Follower] = {}
@@ -146,7 +151,7 @@ class Desk:
         size = log.writer.size
         end = min(size, request.start + GATHER_LEAVES_MAX)
         items = log.recent.run(request.start, end=end, bytes_max=GATHER_BYTES_MAX)
-        return self._masked(follower.log, {"count": len(items), "size": size}, rows=items) if items else None
+        return self._followed(follower.log, items, size=size) if items else None
 
     def _spell(self, request: _Spell) -> Later:
         """How the masked text of a log has what somebody looks for; it opens nothing, and tells only who knows it."""
@@ -212,21 +217,23 @@ class Desk:
             message = "no sealed access event covers these rows; nothing was opened. Follow again"
             raise AccessRefusedError(message)
         size = self._sealer.logs[follower.log].writer.size
-        items = self._gatherer(follower.log).gather(request.start, size=size)
-        return self._masked(follower.log, {"count": len(items), "size": size}, rows=items)
+        return self._followed(follower.log, self._gatherer(follower.log).gather(request.start, size=size), size=size)
 
-    def _masked(
-        self,
-        log: str,
-        body: dict[str, Any],
-        *,
-        contents: Sequence[Unmasked] = (),
-        rows: Sequence[Unmasked] = (),
-    ) -> Reply | Later:
-        """An answer with a part for each kind of masked record that there is, in this order."""
+    def _followed(self, log: str, items: Sequence[Unmasked], *, size: int) -> Reply | Later:
+        """Rows for a follower, in parts: between two of them, somebody who waits for a record has his turn."""
+        calm = self._is_calm()
+        questions = [
+            self._question("rows", log, items[first : first + MASKED_ROWS_MAX], calm=calm)
+            for first in range(0, len(items), MASKED_ROWS_MAX)
+        ]
+        return self._masked({"count": len(items), "size": size}, questions)
+
+    def _question(self, wanted: Wanted, log: str, items: Sequence[Unmasked], *, calm: bool = False) -> MaskQuestion:
         key, masking = self._key(log), self._sealer.settings.masking_of(log)
-        asked: tuple[tuple[Wanted, Sequence[Unmasked]], ...] = (("content", contents), ("rows", rows))
-        questions = [MaskQuestion(wanted, log, key, masking, list(items)) for wanted, items in asked if items]
+        return MaskQuestion(wanted, log, key, masking, list(items), calm=calm)
+
+    def _masked(self, body: dict[str, Any], questions: Sequence[MaskQuestion]) -> Reply | Later:
+        """An answer with a part for each question, in this order."""
         if not questions:
             return Reply(body)
         return lambda: Reply(body, tuple(self._mask_hand.mask(question) for question in questions))
@@ -276,7 +283,10 @@ class Desk:
         finally:
             opener.forget()
         if meta.view == "masked":
-            return self._masked(meta.log, {"rows": rows}, contents=contents, rows=masked)
+            asked: tuple[tuple[Wanted, list[Unmasked]], ...] = (("content", contents), ("rows", masked))
+            return self._masked(
+                {"rows": rows}, [self._question(wanted, meta.log, items) for wanted, items in asked if items]
+            )
         return Reply({"rows": rows}, tuple(parts))
 
 

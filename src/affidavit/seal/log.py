@@ -198,6 +198,11 @@ class SealedLog:
         }
 
     @property
+    def is_pressed(self) -> bool:
+        """Whether a follower is about to lose sight of what is kept in memory for it."""
+        return self.recent is not None and self.recent.is_pressed
+
+    @property
     def pending_bytes(self) -> int:
         """Ciphertext of bodies that was added since the last part."""
         return self._body_end - self.writer.body_at
@@ -222,6 +227,8 @@ class SealedLog:
         self.writer.publish(part)
         for pending in (self._entries, self._headers, self._bodies, self._rows):
             pending.clear()
+        if self.recent is not None:
+            self.recent.published()
         if self.writer.size % SEGMENT_LEAVES == 0:
             self._open_segment()
 

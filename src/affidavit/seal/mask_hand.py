@@ -33,6 +33,8 @@ class MaskQuestion(msgspec.Struct, frozen=True, array_like=True):
     masking: Masking
     items: list[Unmasked]
     texts: list[str] = []
+    calm: bool = False
+    """Nobody waits for the answer but an index: it is made with what others leave over."""
 
 
 class MaskHand(Protocol):

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import socket
 import sys
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from affidavit.mask import Masker
 from affidavit.seal.mask_hand import MaskQuestion
 from affidavit.seal.masking import UNREAD, masked_content, masked_row, unread_row
+from affidavit.seal.pace import Pace
 from affidavit.seal.pipe import receive, transmit
 
 _GC_ALLOCATIONS: Final = 20_000
@@ -60,10 +62,13 @@ def main() -> None:
     hand = OwnMaskHand()
     with (
         socket.socket(fileno=int(sys.argv[1])) as connection,
+        contextlib.closing(Pace()) as pace,
         contextlib.suppress(BrokenPipeError, ConnectionResetError),
     ):
         while (data := receive(connection)) is not None:
-            transmit(connection, hand.mask(decode(data)))
+            question = decode(data)
+            mask = partial(hand.mask, question)
+            transmit(connection, pace.calmly(mask) if question.calm else mask())
 
 
 if __name__ == "__main__":

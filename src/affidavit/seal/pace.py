@@ -26,6 +26,8 @@ CALM_LAG_US_MAX: Final = 4_000_000
 asks for its cut itself."""
 BURST_GROWTH: Final = 0.75
 """Seconds of lag added in a second: the mark of a burst. What is left over of a steady load lets it grow by half."""
+BURST_GROWTH_MAX: Final = 1.1
+"""No lag grows faster than time passes: more is a backlog that was there before, and nobody waits for an answer now."""
 BURST_LAG_US_MAX: Final = 60_000_000
 """A burst that lasts longer is a load, and sealing takes its share."""
 WINDOW_US: Final = 5_000_000
@@ -41,6 +43,8 @@ class Pace:
         self._mono_us: Final = mono_us
         self._window = (mono_us(), 0)  # (its beginning, the lag then)
         self._is_burst = False
+        self.is_calm = True
+        """Whether what was done last by its lag was done calmly; any thread may look."""
 
     def calmly(self, work: Callable[[], T]) -> T:
         """Do it with what is left over, and wait for it."""
@@ -49,15 +53,15 @@ class Pace:
     def by_lag(self, work: Callable[[], T], *, lag_us: int) -> T:
         """Do it calmly, unless the oldest record of the last cut has waited for too long and this is no burst."""
         self._note(lag_us)
-        is_calm = lag_us < (BURST_LAG_US_MAX if self._is_burst else CALM_LAG_US_MAX)
-        return self.calmly(work) if is_calm else work()
+        self.is_calm = lag_us < (BURST_LAG_US_MAX if self._is_burst else CALM_LAG_US_MAX)
+        return self.calmly(work) if self.is_calm else work()
 
     def _note(self, lag_us: int) -> None:
         """Learn from each window whether the lag grows as only a burst makes it grow."""
         now = self._mono_us()
         began, lag_then = self._window
         if now - began >= WINDOW_US:
-            self._is_burst = lag_us - lag_then > BURST_GROWTH * (now - began)
+            self._is_burst = BURST_GROWTH < (lag_us - lag_then) / (now - began) < BURST_GROWTH_MAX
             self._window = (now, lag_us)
 
     def close(self) -> None:

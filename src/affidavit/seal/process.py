@@ -50,6 +50,8 @@ day at most, few of them within one tile. A question does not wait for it."""
 EPOCH_S: Final = 600
 """An epoch closes every ten minutes while there are events, and every hour without."""
 IDLE_EPOCH_S: Final = 3_600
+FOLLOWER_LOOK_S: Final = 0.02
+"""From one look at a follower that is waited for to the next."""
 ANSWER_S_MAX: Final = 50.0
 """A question that waits longer than this for its turn is refused; nothing was opened."""
 
@@ -76,7 +78,15 @@ def run(
     if publish is not None:
         publish(figures)
     mask_hand = MaskProcess()
-    desk = Desk(sealer=sealer, ring=ring, mask_hand=mask_hand, clock_us=_clock_us, random=os.urandom)
+    pace = Pace()
+    desk = Desk(
+        sealer=sealer,
+        ring=ring,
+        mask_hand=mask_hand,
+        clock_us=_clock_us,
+        random=os.urandom,
+        is_calm=lambda: pace.is_calm,
+    )
     questions: queue.Queue[Question] = queue.Queue()
 
     def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
@@ -98,7 +108,7 @@ def run(
     doors = Thread(target=server.run, args=(lifeline.fileno(),), name="sealer doors", daemon=True)
     doors.start()
     ready()
-    with contextlib.closing(Pace()) as pace:
+    with contextlib.closing(pace):
         _seal_until_told(
             sealer=sealer,
             pace=pace,
@@ -208,8 +218,27 @@ def _seal_until_told(
             say(_log, EPOCH_CLOSED, "the epoch was closed", logs=len(sealer.logs), leaves=leaves)
             _rotate_keys(ring, keys, places)
             epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
-        if not sealer.is_behind:
+        if sealer.is_behind:
+            _let_followers_take(sealer, desk, questions, lose, at_most_s=time.monotonic() - began)
+        else:
             _wait_for_question(desk, questions, lose, until=began + CUT_INTERVAL_S)
+
+
+def _let_followers_take(
+    sealer: Sealer,
+    desk: Desk,
+    questions: queue.Queue[Question],
+    lose: Callable[[Exception], None],
+    *,
+    at_most_s: float,
+) -> None:
+    """Wait for a follower that is about to lose sight of what is in memory, but never longer than was sealed before.
+
+    To open a record again takes as long as to seal it. Text that is slow to mask halves the speed of sealing at most.
+    """
+    until = time.monotonic() + at_most_s
+    while any(log.is_pressed for log in sealer.logs.values()) and (now := time.monotonic()) < until:
+        _wait_for_question(desk, questions, lose, until=min(until, now + FOLLOWER_LOOK_S))
 
 
 def _wait_for_question(

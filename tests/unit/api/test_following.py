@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ class Ledger:
         self.events: list[dict[str, Any]] = []
         self.known: dict[str, tuple[str, int]] = {}
         self.page = 3
+        self.asked: list[tuple[str, int]] = []
         self.is_away = False
         self.is_full = False
 
@@ -68,6 +69,7 @@ class Ledger:
         log, first = self.known.get(body["follower"], ("", 0))
         if not log or body["start"] < first:
             raise AccessRefusedError("no sealed access event covers these rows")
+        self.asked.append((log, body["start"]))
         rows = [row(leaf, log=log) for leaf in range(body["start"], min(self.logs[log], body["start"] + self.page))]
         return Message({"count": len(rows)}, (msgspec.msgpack.encode(rows),) if rows else ())
 
@@ -113,6 +115,37 @@ def test_every_leaf_of_every_log_arrives_in_order(bench: Bench) -> None:
     bench.ledger.logs["default"] = 6
     assert bench.caught_up()
     assert bench.index.blocks[-1] == ("default", 5, 6)
+
+
+def test_rows_are_asked_for_while_others_go_in(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = bench.index.apply
+
+    def slow(rows: Sequence[MaskedRow]) -> None:
+        end = rows[-1].leaf + 1
+        if end < bench.ledger.logs[rows[0].log]:
+            wait_until(lambda: (rows[0].log, end) in bench.ledger.asked, what="the next page", seconds=PATIENCE_S)
+        apply(rows)
+
+    monkeypatch.setattr(bench.index, "apply", slow)
+    bench.ledger.logs["default"] = 11
+    bench.keeper.start()
+    assert bench.caught_up()
+    assert [start for log, start in bench.ledger.asked if log == "default"] == [0, 3, 6, 9], "each page once"
+    assert not bench.lost
+
+
+def test_what_was_asked_ahead_of_a_failure_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply, failures = bench.index.apply, [ServiceError("ClickHouse did not take a block")]
+
+    def failing(rows: Sequence[MaskedRow]) -> None:
+        if rows[0].log == "default" and failures:
+            raise failures.pop()
+        apply(rows)
+
+    monkeypatch.setattr(bench.index, "apply", failing)
+    bench.keeper.start()
+    assert bench.caught_up()
+    assert sorted(leaf for log, leaf in bench.index.rows if log == "default") == list(range(5))
 
 
 def test_one_event_a_log_says_that_it_is_followed(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from affidavit.seal import pace as module
 from affidavit.seal.hand import HelpingHand
+from affidavit.seal.mask_hand import MaskProcess, MaskQuestion
 from affidavit.seal.names import Names
 from affidavit.seal.pace import BURST_LAG_US_MAX, CALM_LAG_US_MAX, WINDOW_US, Pace, is_calm
 
@@ -67,6 +68,13 @@ def test_a_load_that_can_be_followed_is_no_burst() -> None:
         assert not load.is_calm(windows=9, growth=0.2)
 
 
+def test_a_backlog_that_was_there_before_is_no_burst() -> None:
+    load = Load()
+    with contextlib.closing(load.pace):
+        assert not load.is_calm(windows=1, growth=2.0)
+        assert not load.is_calm(windows=1, growth=0.0)
+
+
 def test_an_error_comes_back_as_it_was_raised() -> None:
     with contextlib.closing(Pace()) as pace:
         with pytest.raises(ZeroDivisionError):
@@ -96,4 +104,22 @@ def test_the_hand_steps_back_with_its_sealer() -> None:
         assert work() == []
         assert classes() == {os.SCHED_OTHER}
         assert pace.calmly(work) == []
+        assert classes() == {os.SCHED_OTHER, os.SCHED_IDLE}
+
+
+def test_masking_steps_back_where_nobody_waits_for_it() -> None:
+    def classes() -> set[int]:
+        assert process._running is not None
+        return {
+            os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{process._running[0].pid}/task").iterdir()
+        }
+
+    def ask(*, calm: bool) -> None:
+        process.mask(MaskQuestion("texts", "default", bytes(32), "structured", [], ["a text"], calm=calm))
+
+    process = MaskProcess()
+    with contextlib.closing(process):
+        ask(calm=False)
+        assert classes() == {os.SCHED_OTHER}
+        ask(calm=True)
         assert classes() == {os.SCHED_OTHER, os.SCHED_IDLE}

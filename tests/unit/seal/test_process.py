@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -256,6 +258,36 @@ def test_a_header_that_a_power_cut_took_disturbs_no_rotation(house: House) -> No
     now_s = KEK_SECONDS
     process._rotate_keys(ring, keys, house.places)
     assert ring.epoch == 2
+
+
+class _Pressed:
+    """A log whose follower is behind, for so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    @property
+    def is_pressed(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+
+def _wait_for(log: _Pressed, *, at_most_s: float) -> float:
+    """Seconds that sealing waited."""
+    began = time.monotonic()
+    sealer = SimpleNamespace(logs={"default": log})
+    process._let_followers_take(sealer, None, queue.Queue(), lambda _: None, at_most_s=at_most_s)  # type: ignore[arg-type]
+    return time.monotonic() - began
+
+
+def test_sealing_waits_for_a_follower_that_is_about_to_lose_sight() -> None:
+    log = _Pressed(3)
+    assert _wait_for(log, at_most_s=60.0) < 50.0
+    assert log.looks == -1
+
+
+def test_sealing_waits_for_nobody_longer_than_it_sealed_before() -> None:
+    assert _wait_for(_Pressed(1_000_000), at_most_s=0.1) >= 0.1
 
 
 def test_a_defect_at_a_question_is_told_and_ends_the_sealer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
