@@ -27,7 +27,8 @@ from the directory that is being checked. The keys of project logs come from the
 NOT ASSESSED.
 
 Exit codes: 0 integrity is OK and nothing is FAIL (or: the proof holds); 1 anything else; 2 usage; 3 --require-anchor
-was given and the anchor is not OK.
+was given and the anchor is not OK. Of one proof nobody can be told that a log is verified: --pin and --require-anchor
+are refused with it.
 
 The order of this file is the order of an argument: verdicts (1), signatures (2, 3), heads (4), trees (5), files (6),
 leaves (7), what leaves say of the log (8), unpublished parts (9), one log (10), the whole directory (11), one proof
@@ -94,6 +95,7 @@ class Report:
         self._findings: list[Finding] = []
         self._counts: dict[tuple[str, str, str, str | None], int] = {}
         self._worst: dict[tuple[str, str | None], str] = {}
+        self.forks: list[dict[str, str]] = []  # of each pin that its log does not extend: both signed heads
 
     def add(self, axis: str, verdict: str, code: str, log: str | None, what: str) -> None:
         kind = (axis, verdict, code, log)
@@ -435,16 +437,28 @@ class Head(NamedTuple):
         first, second = self.signatures[0][1], self.signatures[1][1]
         if first[:4] != keys.ed25519_id or not keys.ed25519.verify(self.text, first[4:]):
             return "the Ed25519 signature is wrong"
-        timestamp, name = second[4:12], self.origin.encode()
-        named = bytes((len(name),)) + name
-        message = b"subtree/v1\n\0" + named + timestamp + named + bytes(8) + self.size.to_bytes(8, "big") + self.root
-        if (
-            second[:4] != keys.mldsa44_id
-            or timestamp > b"\x7f" + b"\xff" * 7
-            or not keys.mldsa44.verify(message, second[12:])
-        ):
+        if not self._is_cosigned(keys, second):
             return "the ML-DSA-44 cosignature is wrong"
         return None
+
+    def lone_signer(self, keys: LogKeys) -> str | None:
+        """The key of the log that alone signed this head, in its only line; None if that is not what it is."""
+        if self.origin != keys.origin or [name for name, _ in self.signatures] != [self.origin]:
+            return None
+        ((_, signature),) = self.signatures
+        if signature[:4] == keys.ed25519_id and keys.ed25519.verify(self.text, signature[4:]):
+            return "Ed25519"
+        return "ML-DSA-44" if self._is_cosigned(keys, signature) else None
+
+    def _is_cosigned(self, keys: LogKeys, line: bytes) -> bool:
+        timestamp, name = line[4:12], self.origin.encode()
+        named = bytes((len(name),)) + name
+        message = b"subtree/v1\n\0" + named + timestamp + named + bytes(8) + self.size.to_bytes(8, "big") + self.root
+        return (
+            line[:4] == keys.mldsa44_id
+            and timestamp <= b"\x7f" + b"\xff" * 7
+            and keys.mldsa44.verify(message, line[12:])
+        )
 
 
 def parse_head(data: bytes) -> Head:
@@ -1147,6 +1161,9 @@ class Log:
             data = self.directory.read(name, NOTE_BYTES_MAX)
             head = parse_head(data)
             if len(head.signatures) != 2:
+                if self.keys and (lone := head.lone_signer(self.keys)):
+                    what = f"{name}: only the {lone} key of its log signed it, and both must"
+                    self.fail("ONE-SIGNATURE", what, "authority")
                 raise Damage("HEAD", "it has not exactly two signatures")
             if self.keys and (objection := head.objection(self.keys)):
                 raise Damage("SIGNATURE", objection)
@@ -1396,6 +1413,7 @@ class Segment:
 
     def __init__(self, log: Log, number: int) -> None:
         self.log, self.number = log, number
+        self.lacks_bodies: Damage | None = None  # the file of bodies is not there at all
         self.headers, self.bodies = self._open("headers", HEADERS_MAGIC), self._open("bodies", BODIES_MAGIC)
 
     def _open(self, kind: str, magic: bytes) -> BinaryIO:
@@ -1405,10 +1423,16 @@ class Segment:
         try:
             return self.log.directory.open(name, magic)
         except Damage as damage:
-            self.log.fail(damage.code, str(damage))
+            if kind == "bodies" and damage.code == "MISSING":
+                self.lacks_bodies = damage
+            else:
+                self.log.fail(damage.code, str(damage))
             return io.BytesIO()
 
     def close(self) -> None:
+        if self.lacks_bodies:
+            lost = 1 in self.log.told.has_body[self.number * SEGMENT : (self.number + 1) * SEGMENT]
+            self.log.fail("MISSING", str(self.lacks_bodies), "erasure" if lost else "integrity")
         for kind, file in (("headers", self.headers), ("bodies", self.bodies)):
             with file:
                 self.log.check_end(file, self.number, f"{self.log.place}{kind}/{self.number:06d}")
@@ -1423,10 +1447,10 @@ class Segment:
         """The inner loop, a round for each leaf, so names are local: its form, its ciphertexts, and what it says."""
         log, told, read_header, read_body = self.log, self.log.told, self.headers.read, self.bodies.read
         sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.a2b_base64, told.count
-        has_body, ids, parse = told.has_body, told.ids, LEAF.fullmatch
+        has_body, ids, parse, lacks_bodies = told.has_body, told.ids, LEAF.fullmatch, self.lacks_bodies
         for index, leaf in enumerate(leaves, first):
             match = parse(leaf)
-            if match is None:
+            if match is None or int(match["seq"]) >= NUMBER_END or int(match["time"]) >= NUMBER_END:
                 told.cannot_read(index, why_not_a_leaf(leaf))
                 told.lose(index, 1)
                 self.skip(1)
@@ -1446,7 +1470,12 @@ class Segment:
 
             frame = read_body(4)
             length = number_of(frame, "big")
-            if body is None:
+            if lacks_bodies:
+                pass  # said once, when the segment is closed
+            elif body is not None and frame == b"\0\0\0\0":
+                what = f"entry {index}: its body is not in bodies/{self.number:06d}, and no leaf says it was erased"
+                log.fail("MISSING", what, "erasure")
+            elif body is None:
                 if frame != b"\0\0\0\0":
                     log.fail("BODY", f"entry {index}: has no body, and bodies/{self.number:06d} disagrees")
                     digest_of(self.bodies, length)
@@ -1456,11 +1485,11 @@ class Segment:
                     log.fail("BODY", f"entry {index}: its body in bodies/{self.number:06d} has another digest or size")
 
             count(index, kind, (source, boot), int(number), int(time_us))
-            if data is not None or kind in SPEAKING or len(number) == 16 or len(time_us) == 16:
+            if data is not None or kind in SPEAKING:
                 self.hear_facts(index, match, (source, boot))
 
     def hear_facts(self, index: int, match: re.Match[bytes], source: Source) -> None:
-        """A leaf that speaks of the log, or one with numbers so large that they must be looked at."""
+        """A leaf that speaks of the log."""
         try:
             facts = public_facts(self.log.name, match)
         except Damage as damage:
@@ -1483,6 +1512,7 @@ class Pin(NamedTuple):
 
     file: str
     head: Head
+    data: bytes
 
 
 class Verification:
@@ -1615,6 +1645,9 @@ class Verification:
                 self.report.fail("ROLLBACK", log.name, what, "anchor")
             elif log.roots.get(size) != pin.head.root:
                 self.report.fail("FORK", log.name, f"{pin.file}: the log signed another tree of size {size}", "anchor")
+                self.report.forks.append(
+                    {"log": log.name, "pinned": pin.data.decode(), "here": self.head_text(log.name, size)}
+                )
             else:
                 covered[log.name] = max(covered[log.name], size)
         for name, size in covered.items():
@@ -1624,6 +1657,15 @@ class Verification:
             if size != self.logs[name].size:
                 self.report.warn("UNANCHORED", name, what, "anchor")
 
+    def head_text(self, log: str, size: int) -> str:
+        """The log's signed head of that size, or its newest: the other half of the evidence."""
+        for name in (f"logs/{log}/heads/{size}", f"logs/{log}/tree/checkpoint"):
+            try:
+                return self.directory.read(name, NOTE_BYTES_MAX).decode(errors="backslashreplace")
+            except Damage:
+                continue
+        return ""
+
 
 def verify_directory(path: str, keys: LogKeys | None, pins: list[tuple[str, bytes]]) -> tuple[Report, list[Examined]]:
     """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
@@ -1631,7 +1673,7 @@ def verify_directory(path: str, keys: LogKeys | None, pins: list[tuple[str, byte
         report, heads = Report(), []
         for name, content in pins:
             try:
-                heads.append(Pin(name, parse_head(content)))
+                heads.append(Pin(name, parse_head(content), content))
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
         verification = Verification(path, keys, heads, report)
@@ -1792,8 +1834,8 @@ def print_findings(report: Report) -> None:
         print(f"{verdict:<13}{axis:<13}{code:<18} {log or '-':<12} {what}")
 
 
-def print_json(result: dict[str, Any], report: Report) -> None:
-    print(json.dumps({**result, "findings": [finding._asdict() for finding in report.findings()]}))
+def print_json(result: dict[str, Any], report: Report, **more: Any) -> None:
+    print(json.dumps({**result, "findings": [finding._asdict() for finding in report.findings()], **more}))
 
 
 def run_directory(path: str, arguments: argparse.Namespace) -> int:
@@ -1821,7 +1863,7 @@ def run_directory(path: str, arguments: argparse.Namespace) -> int:
         ]
         for row, log in zip(rows, logs):
             row.update({axis: report.verdict(axis, log.name) for axis in AXES})
-        print_json({**overall, "size": size, "logs": rows}, report)
+        print_json({**overall, "size": size, "logs": rows}, report, forks=report.forks)
     if arguments.require_anchor and overall["anchor"] != OK:
         return EXIT_NO_ANCHOR
     return EXIT_OK if overall["integrity"] == OK and FAIL not in overall.values() else EXIT_NOT_OK
@@ -1830,6 +1872,8 @@ def run_directory(path: str, arguments: argparse.Namespace) -> int:
 def run_proof(path: str, arguments: argparse.Namespace) -> int:
     if not arguments.vkey:
         raise UsageError("a proof needs --vkey FILE, the two verifier keys of the log that it is from")
+    if arguments.require_anchor or arguments.pin:
+        raise UsageError("a proof of one entry anchors nothing: --pin and --require-anchor are for a data directory")
     keys, report, proved = read_vkeys(arguments.vkey), Report(), None
     data = read_given(path, PROOF_BYTES_MAX)
     try:

@@ -27,7 +27,7 @@ def test_an_untouched_ledger_raises_nothing_but_what_is_not_proved(data: Path, j
     assert findings(result) == EXPECTED
     axes = ["integrity", "anchor", "completeness", "time", "authority", "erasure"]
     assert [result[axis] for axis in axes] == ["OK", "WARN", "OK", "NOT ASSESSED", "OK", "OK"]
-    assert list(result) == [*axes, "size", "logs", "findings"]
+    assert list(result) == [*axes, "size", "logs", "findings", "forks"]
     assert result["size"] == sum(log["size"] for log in result["logs"]) == 310
     assert all(list(log) == ["log", "origin", "size", "root", *axes] for log in result["logs"])
     assert all(list(f) == ["axis", "verdict", "code", "log", "what"] for f in result["findings"])
@@ -144,6 +144,21 @@ def change_signature(path: Path) -> None:
     path.write_bytes(b"\n".join(lines))
 
 
+def empty_first_body(path: Path) -> None:
+    """The first ciphertext is not there; everything behind it moves up."""
+    content = path.read_bytes()
+    at = 8
+    while not int.from_bytes(content[at : at + 4], "big"):
+        at += 4
+    end = at + 4 + int.from_bytes(content[at : at + 4], "big")
+    path.write_bytes(content[:at] + bytes(4) + content[end:])
+
+
+def keep_one_signature(path: Path, number: int) -> None:
+    text, _, lines = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(text + b"\n\n" + lines.splitlines(keepends=True)[number])
+
+
 ALPHA = "logs/alpha"
 TILES = "logs/alpha/tree/tile"
 
@@ -161,7 +176,16 @@ DAMAGES = {
     "FORMAT": (lambda d: flip(d / "FORMAT", 3), ("integrity", "FORMAT", None)),
     "an old head": (lambda d: change_signature(d / ALPHA / "heads/122"), ("integrity", "SIGNATURE", "alpha")),
     "the checkpoint": (lambda d: change_signature(d / ALPHA / "tree/checkpoint"), ("integrity", "SIGNATURE", "alpha")),
-    "a missing body file": (lambda d: (d / ALPHA / "bodies/000000").unlink(), ("integrity", "MISSING", "alpha")),
+    "a missing body file": (lambda d: (d / ALPHA / "bodies/000000").unlink(), ("erasure", "MISSING", "alpha")),
+    "a body that is gone": (lambda d: empty_first_body(d / ALPHA / "bodies/000000"), ("erasure", "MISSING", "alpha")),
+    "only the Ed25519 signature": (
+        lambda d: keep_one_signature(d / ALPHA / "heads/122", 0),
+        ("authority", "ONE-SIGNATURE", "alpha"),
+    ),
+    "only the ML-DSA-44 signature": (
+        lambda d: keep_one_signature(d / ALPHA / "heads/122", 1),
+        ("authority", "ONE-SIGNATURE", "alpha"),
+    ),
     "a missing log": (lambda d: shutil.rmtree(d / ALPHA), ("completeness", "LOG-MISSING", "alpha")),
     "a missing system log": (lambda d: shutil.rmtree(d / "logs/system"), ("integrity", "MISSING", "system")),
     "a log of nobody": (lambda d: shutil.copytree(d / ALPHA, d / "logs/c"), ("integrity", "UNKNOWN-LOG", "c")),

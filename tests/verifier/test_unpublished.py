@@ -223,6 +223,6 @@ def test_true_damage_stays_one_while_a_service_is_at_work(
     (data / "logs/alpha/bodies/000000").unlink()
     code, result = judge(data)
     assert code == 1
-    assert ("integrity", "MISSING", "alpha") in findings(result, "FAIL")
+    assert ("erasure", "MISSING", "alpha") in findings(result, "FAIL")
     assert ("integrity", "MOVED", None) in findings(result, "WARN")
     assert next(numbers) == verifier.ATTEMPTS_MAX

@@ -109,6 +109,8 @@ def _print(report: Report, data: Path, *, has_vkeys: bool) -> None:
     for axis in AXES:
         if getattr(report, axis) == "OK":
             console.print(f"{axis} OK does not show {DOES_NOT_PROVE[axis]}", style="dim", markup=False, soft_wrap=True)
+    for fork in report.forks:
+        remark(f"log {fork.log} signed two histories; `--json` gives both heads under `forks`: keep them, show them")
     if not has_vkeys:
         remark("no verifier keys: give the system log's with --vkey, got from its operator and not from this directory")
 

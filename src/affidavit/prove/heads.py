@@ -13,7 +13,7 @@ from affidavit.errors import AffidavitError, FormatError
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.report import LogFindings
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
-from affidavit.tlog.cosignature import LogVkeys, verify_log_head
+from affidavit.tlog.cosignature import LogVkeys, lone_signer, verify_log_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, parse_note
 
 CHECKPOINT = "tree/checkpoint"
@@ -99,17 +99,22 @@ class _Reading:
         except UnusableFileError as error:
             self._findings.fail(error.code, str(error))
             return data, None
-        except FormatError as error:
-            self._findings.fail("HEAD", f"{self._place}{name}: {error}")
-            return data, None
         except AffidavitError as error:
-            self._findings.fail("SIGNATURE", f"{self._place}{name}: {error}")
+            code = "HEAD" if isinstance(error, FormatError) else "SIGNATURE"
+            self._findings.fail(code, f"{self._place}{name}: {error}")
+            self._look_for_a_lone_signer(name, data)
             return data, None
         if head.origin != (self._origin or head.origin):
             self._findings.fail("ORIGIN", f"{self._place}{name}: its origin is not that of the log's other heads")
             return data, None
         self._origin = head.origin
         return data, head
+
+    def _look_for_a_lone_signer(self, name: str, data: bytes) -> None:
+        lone = lone_signer(data, self._vkeys) if self._vkeys is not None else None
+        if lone is not None:
+            what = f"{self._place}{name}: signed by the log's {lone.signature_type.name} key alone; both must sign"
+            self._findings.fail("ONE-SIGNATURE", what, axis="authority")
 
     def holds(self, name: str, data: bytes) -> bool:
         """Whether a file holds exactly these bytes."""

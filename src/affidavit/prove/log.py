@@ -135,8 +135,9 @@ class LogExamination:
     # --- leaves and ciphertexts ----------------------------------------------------------------------------------
 
     def _read_segment(self, segment: int, *, tree: Regrowth, tiles: TileFiles) -> None:
+        lacking: list[UnusableFileError] = []
         headers = self._open(f"headers/{segment:06d}", magic=HEADERS_MAGIC, width=2)
-        bodies = self._open(f"bodies/{segment:06d}", magic=BODIES_MAGIC, width=4)
+        bodies = self._open(f"bodies/{segment:06d}", magic=BODIES_MAGIC, width=4, lacking=lacking)
         end = min(self._size, (segment + 1) * SEGMENT_LEAVES)
         for index in range(segment * _BUNDLES_OF_A_SEGMENT, -(-end // TILE_WIDTH)):
             row, entries = tiles.read_leaves(index)
@@ -155,13 +156,23 @@ class LogExamination:
                 if not reader.has_failed and not reader.at_end():
                     self._goes_on(segment, reader.name)
                 reader.close()
+        # Only now it is known whether anybody's content went with the file.
+        has_lost_content = 1 in self._account.has_body[segment * SEGMENT_LEAVES : end]
+        for error in lacking:
+            self._findings.fail(error.code, str(error), axis="erasure" if has_lost_content else "integrity")
 
-    def _open(self, name: str, *, magic: bytes, width: int) -> BlockReader | None:
+    def _open(
+        self, name: str, *, magic: bytes, width: int, lacking: list[UnusableFileError] | None = None
+    ) -> BlockReader | None:
+        """A segment file, or ``None`` with a finding; one that is not there at all goes to `lacking`, where given."""
         self._names.discard(name)
         try:
             return BlockReader(self._files, self._place + name, magic=magic, width=width)
         except UnusableFileError as error:
-            self._findings.fail(error.code, str(error))
+            if lacking is not None and error.code == "MISSING":
+                lacking.append(error)
+            else:
+                self._findings.fail(error.code, str(error))
             return None
 
     def _blocks(self, reader: BlockReader | None, count: int) -> Blocks | None:
@@ -225,7 +236,10 @@ class LogExamination:
         remaining = iter(digests)
         for leaf, (text, length) in enumerate(zip(stated, lengths, strict=True), first):
             digest = next(remaining) if length else b""
-            if (text is None) != (length == 0) or (text is not None and text != b64u(digest)):
+            if code == "BODY" and text is not None and not length:
+                missing = f"entry {leaf}: its body is not there, and no leaf says that it was erased"
+                self._findings.fail("MISSING", missing, axis="erasure")
+            elif (text is None) != (length == 0) or (text is not None and text != b64u(digest)):
                 self._findings.fail(code, f"entry {leaf}: its {what} is not the one that the leaf names")
 
     def _compare_buckets(self, first: int, buckets: list[int], lengths: list[int]) -> None:

@@ -2,7 +2,8 @@
 
 Promise: a pin counts only with both signatures of its log; lines of others below them, such as those of witnesses, do
 no harm. A pin that the log does not extend is `FORK` or `ROLLBACK`, and what lies beyond the newest pin is
-`UNANCHORED`. Formats: docs/formats.md, section 11.
+`UNANCHORED`. Of a fork both signed heads are handed out: they convict whoever signed them, wherever they are shown.
+Formats: docs/formats.md, section 11.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import msgspec
 
 from affidavit.errors import AffidavitError
 from affidavit.prove.log import Examined
-from affidavit.prove.report import Findings, LogFindings
+from affidavit.prove.report import Findings, Fork, LogFindings
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import parse_note
+
+FORK = "FORK"
+"""Code of the finding that the log signed two histories."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -44,10 +48,15 @@ def check_pins(
     *,
     logs: Sequence[Examined],
     vkeys_of: Callable[[str], LogVkeys | None],
+    head_of: Callable[[str, int], bytes],
     findings: Findings,
-) -> None:
-    """Hold every pin against its log, and say of every log how far it is anchored."""
+) -> tuple[Fork, ...]:
+    """Hold every pin against its log, and say of every log how far it is anchored; returns the forks.
+
+    `head_of(log, size)` gives the bytes of the log's signed head of that size, or of its newest.
+    """
     by_origin = {log.origin: log for log in logs if log.root is not None}
+    forks: list[Fork] = []
     anchored: dict[str, int] = {}
     for pin in pins:
         log = by_origin.get(pin.states.origin)
@@ -55,8 +64,12 @@ def check_pins(
             what = f"pin {pin.number}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
             findings.for_log(None).fail("ROLLBACK", what, axis="anchor")
             continue
-        if _holds(pin, log, vkeys_of(log.name), findings.for_log(log.name)):
+        held = _judge(pin, log, vkeys_of(log.name), findings.for_log(log.name))
+        if held is None:
             anchored[log.name] = max(anchored.get(log.name, 0), pin.states.size)
+        elif held == FORK:
+            here = head_of(log.name, pin.states.size)
+            forks.append(Fork(log.name, pin.data.decode(), here.decode(errors="backslashreplace")))
     for log in logs:
         covered = anchored.get(log.name)
         if covered is None:
@@ -66,23 +79,25 @@ def check_pins(
         else:
             continue
         findings.for_log(log.name).warn("UNANCHORED", what, axis="anchor")
+    return tuple(forks)
 
 
-def _holds(pin: Pin, log: Examined, vkeys: LogVkeys | None, findings: LogFindings) -> bool:
+def _judge(pin: Pin, log: Examined, vkeys: LogVkeys | None, findings: LogFindings) -> str | None:
+    """Why the log does not extend this pin, as a finding and its code; ``None`` if it does."""
     name = f"pin {pin.number}"
     if vkeys is None:
         findings.not_assessed("NO-VKEY", f"{name}: without keys nobody can say who signed it", axis="anchor")
-        return False
+        return "NO-VKEY"
     try:
         head = open_cosigned_head(pin.data, vkeys).checkpoint
     except AffidavitError as error:
         findings.fail("PIN", f"{name}: not a head that this log signed: {error}", axis="anchor")
-        return False
+        return "PIN"
     if head.size > log.size:
         what = f"{name}: the log signed a head of size {head.size}, and only {log.size} leaves are here"
         findings.fail("ROLLBACK", what, axis="anchor")
-        return False
+        return "ROLLBACK"
     if log.roots.get(head.size) != head.root:
-        findings.fail("FORK", f"{name}: the log signed another tree of size {head.size}", axis="anchor")
-        return False
-    return True
+        findings.fail(FORK, f"{name}: the log signed another tree of size {head.size}", axis="anchor")
+        return FORK
+    return None

@@ -58,6 +58,16 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     erasure: Verdict
 
 
+class Fork(msgspec.Struct, frozen=True):
+    """Two heads that one log signed, and that are not of one history: evidence that stands without the directory."""
+
+    log: str
+    pinned: str
+    """The signed head that somebody else kept, as it was handed in."""
+    here: str
+    """The log's own signed head: the one of the same size where it is kept, else the newest."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The worst of all logs on each axis, the logs, and what was found, worst first."""
 
@@ -71,6 +81,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Leaves in all logs."""
     logs: tuple[LogReport, ...]
     findings: tuple[Finding, ...]
+    forks: tuple[Fork, ...] = ()
+    """Of each pin that the log does not extend: both heads."""
 
     @property
     def holds(self) -> bool:

@@ -25,13 +25,14 @@ from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.layout import FORMAT_LINE
 from affidavit.prove.account import Account
 from affidavit.prove.files import Files, UnusableFileError
+from affidavit.prove.heads import CHECKPOINT
 from affidavit.prove.log import Examined, LogExamination
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
-from affidavit.prove.report import AXES, Findings, LogReport, Report
+from affidavit.prove.report import AXES, Findings, Fork, LogReport, Report
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
-from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
 
 CONFIG_NAME: Final = "affidavit.toml"
 CONFIG_BYTES_MAX: Final = 16 << 20
@@ -97,9 +98,15 @@ class _Verification:
         self._check_own_creation()
         self._check_roster()
         self._check_configuration(names[""])
-        check_pins(known, logs=list(self._logs.values()), vkeys_of=self._vkeys_of, findings=self._findings)
+        forks = check_pins(
+            known,
+            logs=list(self._logs.values()),
+            vkeys_of=self._vkeys_of,
+            head_of=self._head_of,
+            findings=self._findings,
+        )
         self._files.check_leftovers(self._findings)
-        return self._report()
+        return self._report(forks)
 
     @property
     def _system(self) -> Account:
@@ -207,7 +214,16 @@ class _Verification:
 
     # --- the report ----------------------------------------------------------------------------------------------
 
-    def _report(self) -> Report:
+    def _head_of(self, log: str, size: int) -> bytes:
+        """The signed head of a log at a size, or the newest where none of that size is kept; evidence as it lies."""
+        kept = f"logs/{log}/heads/{size}"
+        name = kept if self._files.exists(kept) else f"logs/{log}/{CHECKPOINT}"
+        try:
+            return self._files.read(name, bytes_max=NOTE_SIZE_MAX)
+        except UnusableFileError:
+            return b""  # it went since it was judged; the pin alone is what remains
+
+    def _report(self, forks: tuple[Fork, ...]) -> Report:
         findings = self._findings
         logs = tuple(
             LogReport(
@@ -224,4 +240,5 @@ class _Verification:
             size=sum(log.size for log in logs),
             logs=logs,
             findings=findings.sorted(),
+            forks=forks,
         )

@@ -3,7 +3,8 @@
 Promise: a record is opened for exactly what a sealed, fresh access event names, once. What comes out was checked
 against its leaf: digest of the ciphertext, root of the header's fields, and root of the body's, which commits to the
 exact bytes, cited ones included (AES-GCM does not commit to its key). Citations are opened here only to put the record
-together, and their bytes leave as part of it.
+together, and their bytes leave as part of it; one that names bytes of another scope is not followed, since no reader of
+this record was allowed those.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ class OpenedBody(msgspec.Struct, frozen=True, kw_only=True):
     seed: bytes
     meta: bytes
     layout: Layout
+    kind: Kind
+    """Kind of the key that the record's key is wrapped by, and with `scope` whose bytes these are."""
+    scope: bytes
+
+    def may_cite(self, cited: OpenedBody) -> bool:
+        """Whether bytes of `cited` may be part of this record: those of its own scope, and what an app shares."""
+        return (cited.kind, cited.scope) == (self.kind, self.scope) or (
+            self.kind is Kind.SUBJECT and cited.kind is Kind.APP
+        )
 
 
 class _Segment:
@@ -156,7 +166,7 @@ class Opener:
 
         def owned_by(cited: int) -> bytes:
             opened = self.body(cited, self.leaf(cited, size=size))
-            if opened is None:
+            if opened is None or not body.may_cite(opened):
                 raise self._mismatch(index, "citation")
             return opened.layout.owned
 
@@ -180,14 +190,21 @@ class Opener:
         ciphertext = self._segment(index).read("bodies", row.offset, row.length)
         if b64u(sha256(ciphertext).digest()) != digest:
             raise self._mismatch(index, "body")
-        key = unwrap_key(self._ring.get(row.key_id).key, row.wrapped_key)
+        wrapping = self._ring.get(row.key_id)
+        key = unwrap_key(wrapping.key, row.wrapped_key)
         plaintext = unseal(AESGCM(key), ciphertext, associated=self._place.body(leaf.id))
         if plaintext[:1] != BODY_VERSION:
             raise self._mismatch(index, "body")
         content = self._decompress(plaintext[1 + SEED_BYTES :], index)
         meta, at = _sized(content, 0)
         pieces, at = _sized(content, at)
-        return OpenedBody(seed=plaintext[1 : 1 + SEED_BYTES], meta=meta, layout=Layout(pieces, content[at:]))
+        return OpenedBody(
+            seed=plaintext[1 : 1 + SEED_BYTES],
+            meta=meta,
+            layout=Layout(pieces, content[at:]),
+            kind=wrapping.kind,
+            scope=wrapping.scope,
+        )
 
     def _decompress(self, frame: bytes, index: int) -> bytes:
         try:

@@ -322,3 +322,23 @@ def _pair(vkeys: LogVkeys) -> Sequence[VerifierKey]:
 def verify_log_head(data: bytes, vkeys: LogVkeys) -> Checkpoint:
     """Verify a head of ours, both signatures and nothing beside them, and return what it states."""
     return open_log_head(data, vkeys).checkpoint
+
+
+def lone_signer(data: bytes, vkeys: LogVkeys) -> VerifierKey | None:
+    """The key of the log that alone signed a head, in its only signature line; ``None`` if that is not what this is.
+
+    Such a head is refused like any other without both signatures. But it was made by somebody who holds one key of the
+    log and not the other, which says more than damage does.
+    """
+    try:
+        note = parse_note(data)
+        checkpoint = parse_checkpoint(note.text)
+    except FormatError:
+        return None
+    if len(note.signatures) != 1 or checkpoint.origin != vkeys.origin or checkpoint.extensions:
+        return None
+    (line,) = note.signatures
+    for key in _pair(vkeys):
+        if (line.name, line.key_id) == (key.name, key.key_id) and verifier_for(key).verify(note.text, line.signature):
+            return key
+    return None

@@ -54,5 +54,5 @@ def test_exit_code_zero_means_integrity_is_ok_and_nothing_fails() -> None:
 
 def test_the_json_begins_with_the_six_axes() -> None:
     told = json.loads(report(time="NOT ASSESSED").to_json())
-    assert list(told) == [*AXES, "size", "logs", "findings"]
+    assert list(told) == [*AXES, "size", "logs", "findings", "forks"]
     assert set(DOES_NOT_PROVE) == set(AXES)

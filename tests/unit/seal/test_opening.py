@@ -15,11 +15,11 @@ from affidavit.errors import CorruptionError, KeyMissingError, NotFoundError
 from affidavit.ledger.layout import SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Header, Leaf
 from affidavit.ledger.reader import head_size
-from affidavit.seal.citation import whole
+from affidavit.seal.citation import Layout, whole
 from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.hand import OwnHand
 from affidavit.seal.names import Names
-from affidavit.seal.opening import Opener
+from affidavit.seal.opening import OpenedBody, Opener
 from affidavit.seal.preparer import Preparer, Result
 from tests.support.installation import (
     ORIGIN_PREFIX,
@@ -196,6 +196,24 @@ def test_the_log_and_the_ring_belong_together(bench: Bench, tmp_path: Path) -> N
     elsewhere = Opener(layout=bench.layout, origin=f"{ORIGIN_PREFIX}/other", ring=bench.installation.ring)
     with pytest.raises(CorruptionError, match="does not open here"):
         elsewhere.header(index, leaf)
+
+
+@pytest.mark.parametrize(
+    ("own", "cited", "may"),
+    [
+        ((Kind.SUBJECT, "ann"), (Kind.SUBJECT, "ann"), True),
+        ((Kind.SUBJECT, "ann"), (Kind.SUBJECT, "ben"), False),
+        ((Kind.SUBJECT, "ann"), (Kind.APP, "shop"), True),
+        ((Kind.APP, "shop"), (Kind.APP, "shop"), True),
+        ((Kind.APP, "shop"), (Kind.APP, "bank"), False),
+        ((Kind.APP, "shop"), (Kind.SUBJECT, "ann"), False),
+    ],
+)
+def test_whose_bytes_may_be_part_of_a_record(own: tuple[Kind, str], cited: tuple[Kind, str], may: bool) -> None:  # noqa: FBT001
+    def body(kind: Kind, scope: str) -> OpenedBody:
+        return OpenedBody(seed=b"", meta=b"{}", layout=Layout(b"", b""), kind=kind, scope=scope.encode())
+
+    assert body(*own).may_cite(body(*cited)) is may
 
 
 class LyingHand(OwnHand):
