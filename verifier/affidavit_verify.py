@@ -12,8 +12,10 @@ Promise. For a data directory it gives each log six verdicts and names what it f
 
     integrity      every byte belongs to the newest head, and both keys of the log signed each head that is kept
     anchor         a head that somebody else kept (--pin) is a head of this very tree
-    completeness   the numbers that each source gave its records have no hole; epochs and roster agree with what is here
-    time           outside evidence for when things happened (none is defined yet: NOT ASSESSED)
+    completeness   the numbers that each source gave its records have no hole; sources gave the signs of life that they
+                   promised, and ended with a word; epochs and roster agree with what is here
+    time           outside evidence for when things happened (none is defined yet: NOT ASSESSED); what sources say of
+                   their own clocks
     authority      the configuration on disk is the one on record
     erasure        no row of a key sheet was blanked or changed without a leaf that says so
 
@@ -695,7 +697,7 @@ _UUID7 = r"[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}
 _POSITIVE = r"[1-9][0-9]{0,15}"
 _PATTERN = (
     rf'\{{(?:"body":\{{"bucket":([1-9][0-9]?),"root":"(?P<body_root>{_DIGEST})","sha256":"(?P<body>{_DIGEST})"\}},)?'
-    r'(?:"data":(?P<data>\{[\x20-\x7f]*\}),)?'
+    r'(?:"data":(?P<data>\{[\x20-\x7f]*?\}),)?'  # the shortest: what follows it has one form, and a header may
     rf'(?:"header":\{{"root":"(?P<header_root>{_DIGEST})","sha256":"(?P<header>{_DIGEST})"\}},)?'
     rf'"id":"({_UUID7})",'
     rf'(?:"links":\{{(?:"call":"{_UUID7}"(?:,"of":"{_UUID7}")?|"of":"{_UUID7}")\}},)?'
@@ -761,6 +763,10 @@ def _count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
+def _integer(value: Any) -> bool:
+    return type(value) is int
+
+
 def _positive(value: Any) -> bool:
     return type(value) is int and value > 0
 
@@ -778,6 +784,15 @@ def _object(members: dict[str, Test]) -> Test:
     return lambda v: isinstance(v, dict) and v.keys() == names and all(members[name](v[name]) for name in names)
 
 
+def _with_optional(members: dict[str, Test], optional: dict[str, Test]) -> Test:
+    known = {**members, **optional}
+    return lambda v: (
+        isinstance(v, dict)
+        and members.keys() <= v.keys() <= known.keys()
+        and all(known[name](value) for name, value in v.items())
+    )
+
+
 def _one_of(one: Test, other: Test) -> Test:
     return lambda value: one(value) or other(value)
 
@@ -791,25 +806,32 @@ _numbers = {"id": _matching(_SOURCE), "boot": _matching(_BOOT), "first": _positi
 _loss = {"last": _or_null(_positive), "reason": _matching("wal_damage|mark"), "count": _or_null(_count)}
 _sheet = {"segment": _count, "version": _positive, "rows": _count, "sha256": _digest}
 _row = {"project": _project, "origin": _text, "size": _count, "root": _digest}
+_clock = _object({"bound_us": _count, "offset_us": _integer, "synchronised": lambda v: _count(v) and v < 2})
+_optional_clock = {"clock": _clock}
 _epoch = {"epoch": _positive, "open_calls": _count, "clean": lambda v: _count(v) and v < 2}
 _epoch |= {"sources": _array(_object(_numbers)), "sheet": _object(_sheet)}
+_epoch_later = {**_optional_clock, "through_us": _positive}  # absent in what earlier versions wrote
 _config = {"sha256": _or_null(_digest)}
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
 SPOKEN: dict[str, Test] = {
-    "epoch.open": _object({"epoch": _positive, "previous": _or_null(_count)}),
-    "epoch.close": _object(_epoch),
+    "epoch.open": _with_optional({"epoch": _positive, "previous": _or_null(_count)}, _optional_clock),
+    "epoch.close": _with_optional(_epoch, _epoch_later),
     "key.sheet": _object(_sheet),
     "gap": _object({**_numbers, **_loss}),
+    "source.start": _with_optional({"heartbeat_s": _positive}, _optional_clock),
+    "source.clock": _with_optional({"step_us": _integer}, _optional_clock),
+    "source.lost": _object({"id": _matching(_SOURCE), "boot": _matching(_BOOT)}),
 }
 SPOKEN_BY_SYSTEM: dict[str, Test] = {
     **SPOKEN,
-    "epoch.close": _object({**_epoch, "roster": _array(_object(_row))}),
+    "epoch.close": _with_optional({**_epoch, "roster": _array(_object(_row))}, _epoch_later),
     "project.create": _object(_creation),
     "config.change": _one_of(_object(_config), _object({**_config, "masking": _digest})),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
+OF_SOURCES = frozenset({"source.start", "source.clock"})  # records of a capture process: a header block beside data
 SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))
 
 
@@ -822,14 +844,15 @@ def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
         if data is not None:
             raise Damage("LEAF", f"is of type {kind}, which has no public data")
         return None
+    if kind == "source.start" and data is None:
+        return None  # from before sources made promises
     if (
-        header is not None
+        (header is not None and kind not in OF_SOURCES)
         or (body is not None) != (kind == SPOKEN_WITHOUT_DATA)
         or (body is None) != (data is not None)
     ):
-        raise Damage(
-            "LEAF", f"is of type {kind}, which has data and neither header nor body ({SPOKEN_WITHOUT_DATA}: a body)"
-        )
+        exceptions = f"{SPOKEN_WITHOUT_DATA}: a body; what a source says of itself: a header"
+        raise Damage("LEAF", f"is of type {kind}, which has data and neither header nor body ({exceptions})")
     if data is None:
         return None
     test, value = (SPOKEN_BY_SYSTEM if log == "system" else SPOKEN).get(kind), parse_canonical(data)
@@ -843,6 +866,8 @@ def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 CLOCK_STEP_US = 10_000_000  # a source's clock may fall back so far unremarked: small corrections are daily business
+CLOCK_BOUND_US = 10_000  # a clock that may be off by more is a finding
+GRACE_S = 300  # how late a heartbeat may be
 IDS_AT_ONCE = 1 << 20  # ids compared in one set (about 80 MB)
 Source = tuple[bytes, bytes]  # id and boot
 
@@ -858,6 +883,7 @@ class Testimony:
         self.ids, self.has_body = bytearray(), bytearray()  # has_body: 0 no, 1 yes, 2 the leaf could not be read
         self.unreadable = 0
         self.sources: dict[Source, list[int]] = {}  # the next number, and the time of the last leaf
+        self.sealer: list[int] | None = None  # the same of the newest boot of the sealer
         self.active: dict[Source, int] = {}  # first number since the epoch was opened
         self.missing: dict[Source, list[tuple[int, int]]] = {}
         self.gaps: dict[Source, list[tuple[int, int]]] = {}
@@ -870,6 +896,8 @@ class Testimony:
         self.config: str | None = None
         self.roster: list[dict[str, Any]] = []
         self.ever_on_roster: set[str] = set()
+        self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
+        self.doubted: set[Source] = set()  # sources that last said that their clock is not kept
 
     def fail(self, code: str, what: str, axis: str = "completeness") -> None:
         """A finding; what is counted cannot be judged any more once a leaf could not be read."""
@@ -890,6 +918,11 @@ class Testimony:
         state = self.sources.get(source)
         if state is None:
             state = self.sources[source] = [1, time_us]
+            if source[0] == b"sealer":
+                # Sealers follow each other, so their clocks may be compared across boots; other sources overlap.
+                if self.sealer and time_us < self.sealer[1] - CLOCK_STEP_US:
+                    self._fell_back(index, source, self.sealer[1] - time_us)
+                self.sealer = state
         if source not in self.active:
             self.active[source] = number
         if number == state[0]:
@@ -900,12 +933,17 @@ class Testimony:
         else:
             self.fail("SEQUENCE-REPEAT", f"entry {index}: {shown(source)} gives number {number} again")
         if time_us < state[1] - CLOCK_STEP_US:
-            what = f"entry {index}: the clock of {shown(source)} fell back by {(state[1] - time_us) / 1e6:.1f} s"
-            self.report.warn("CLOCK-STEP", self.log, what, "time")
+            self._fell_back(index, source, state[1] - time_us)
         state[1] = time_us
         self.last_type = kind
+        if kind == b"source.stop":
+            self.living.pop(source, None)
         if index == 0:
             self.first_type = kind
+
+    def _fell_back(self, index: int, source: Source, back_us: int) -> None:
+        what = f"entry {index}: the clock of {shown(source)} fell back by {back_us / 1e6:.1f} s"
+        self.report.warn("CLOCK-STEP", self.log, what, "time")
 
     def hear(self, index: int, kind: str, data: dict[str, Any], source: Source, number: int) -> None:
         """One leaf that speaks of the log; its own number has been counted already."""
@@ -913,13 +951,19 @@ class Testimony:
             if data["epoch"] != self.epoch + 1 or data["previous"] != self.closed_at:
                 self.fail("EPOCH-ORDER", f"entry {index}: opens an epoch that does not follow the one before")
             self.epoch, self.is_open, self.active = data["epoch"], True, {source: number}
+            self._clock(index, source, data.get("clock"))
         elif kind == "epoch.close":
             self._close(index, data)
+            self._clock(index, source, data.get("clock"))
+        elif kind in OF_SOURCES or kind == "source.lost":
+            self._source(index, kind, data, source)
         elif kind == "key.sheet":
             self._sheet(index, data)
         elif kind == "gap":
             key = (data["id"].encode(), data["boot"].encode())
             self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
+            if data["last"] is None:
+                self.living.pop(key, None)
             numbers = f"{data['first']} to {data['last'] or 'an unknown number'} of {shown(key)}"
             self.report.warn("GAP", self.log, f"entry {index}: {numbers} were lost ({data['reason']})", "completeness")
         elif kind == "project.create":
@@ -943,12 +987,55 @@ class Testimony:
         if SEGMENT * data["sheet"]["segment"] + data["sheet"]["rows"] != index:
             self.fail("SHEET-STATEMENT", f"entry {index}: covers other rows than those before its own", "erasure")
         self._sheet(index, data["sheet"])
+        self._require_life(index, data.get("through_us"), clean=data["clean"])
         self.roster = data.get("roster", [])
         names = [row["project"] for row in self.roster]
         self.ever_on_roster.update(names)
         if names != sorted(set(names)):
             self.fail("ROSTER-ORDER", f"entry {index}: its roster is not sorted")
         self.is_open, self.closed_at, self.active, self.clean = False, index, {}, data["clean"] == 1
+
+    def _source(self, index: int, kind: str, data: dict[str, Any], source: Source) -> None:
+        """A source speaks of itself, or the sealer of one that ended without a word."""
+        if kind == "source.lost":
+            lost = (data["id"].encode(), data["boot"].encode())
+            if self.living.pop(lost, None) is not None:
+                what = f"entry {index}: {shown(lost)} ended without saying so; what it recorded last may be missing"
+                self.report.warn("SOURCE-LOST", self.log, what, "completeness")
+            return
+        if kind == "source.start":
+            self.living[source] = data["heartbeat_s"]
+        elif data["step_us"]:
+            what = f"entry {index}: the clock of {shown(source)} moved by {data['step_us'] / 1e6:.3f} s at once"
+            self.report.warn("CLOCK-STEP", self.log, what, "time")
+        if "clock" not in data:
+            what = f"entry {index}: {shown(source)} could not ask its kernel how well the clock is kept"
+            self.report.add("time", NOT_ASSESSED, "CLOCK-UNKNOWN", self.log, what)
+        self._clock(index, source, data.get("clock"))
+
+    def _clock(self, index: int, source: Source, clock: dict[str, int] | None) -> None:
+        """What a source says of its clock; a doubt is a finding when it begins."""
+        if clock is None or (clock["synchronised"] and clock["bound_us"] <= CLOCK_BOUND_US):
+            self.doubted.discard(source)
+        elif source not in self.doubted:
+            self.doubted.add(source)
+            reason = f"may be off by {clock['bound_us'] / 1e3:.1f} ms" if clock["synchronised"] else "is kept by nobody"
+            what = f"entry {index}: the clock of {shown(source)} {reason}"
+            self.report.warn("CLOCK-UNSYNC", self.log, what, "time")
+
+    def _require_life(self, index: int, through_us: int | None, *, clean: int) -> None:
+        """At the end of an epoch no source may have been silent for longer than it promised, or be without an end."""
+        for source, heartbeat_s in sorted(self.living.items()):
+            silent_us = (through_us or 0) - self.sources[source][1]
+            if clean:
+                what = f"entry {index}: a clean stop, and {shown(source)} never said that it ended"
+                self.fail("SOURCE-UNENDED", what)
+            elif silent_us > (heartbeat_s + GRACE_S) * 1_000_000:
+                silence = f"is silent for {silent_us // 1_000_000} s, and promised a record each {heartbeat_s} s"
+                self.fail("HEARTBEAT-MISSING", f"entry {index}: {shown(source)} {silence}")
+            else:
+                continue
+            del self.living[source]  # said once
 
     def _sheet(self, index: int, data: dict[str, Any]) -> None:
         if data["rows"] > SEGMENT or SEGMENT * data["segment"] + data["rows"] > index:

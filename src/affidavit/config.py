@@ -24,6 +24,7 @@ from msgspec import Meta
 from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, StructType, Type, type_info
 
 from affidavit.errors import ConfigError
+from affidavit.settings import Capture
 from affidavit.text import b64u
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -52,9 +53,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     listen: Annotated[
         str,
         Meta(
-            description=(
-                "Address and port on which clients connect, `HOST:PORT`; IPv6 in brackets. Port 0 takes a free one."
-            )
+            description="Address and port on which clients connect, `HOST:PORT`; IPv6 in brackets. Port 0: a free one."
         ),
     ] = "127.0.0.1:8321"
     exposed: Annotated[
@@ -285,6 +284,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     names: Names = Names()
     log: Log = Log()
     api: Api = Api()
+    capture: Capture = Capture()
 
     @property
     def api_address(self) -> Address:

@@ -11,9 +11,10 @@ No struct holds a credential: `Credential` has the name, the scheme and a keyed 
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 LLM_REQUEST: Final = "llm.request"
 LLM_RESPONSE: Final = "llm.response"
@@ -21,6 +22,9 @@ ACCESS_READ: Final = "access.read"
 ACCESS_SEARCH: Final = "access.search"
 SOURCE_START: Final = "source.start"
 SOURCE_STOP: Final = "source.stop"
+SOURCE_HEARTBEAT: Final = "source.heartbeat"
+SOURCE_CLOCK: Final = "source.clock"
+SOURCE_LOST: Final = "source.lost"
 CONTENT_SHARED: Final = "content.shared"
 KEY_SHEET: Final = "key.sheet"
 PROJECT_CREATE: Final = "project.create"
@@ -30,6 +34,8 @@ EPOCH_CLOSE: Final = "epoch.close"
 GAP: Final = "gap"
 
 SYSTEM_LOG: Final = "system"
+NUMBER_MAX: Final = 2**53 - 1
+"""The largest integer on which all JSON readers agree."""
 
 OutcomeClass = Literal["ok", "error", "incomplete", "refused", "not_sent", "unknown_outcome", "client_gone"]
 """`ok`: whole answer, status below 400 · `error`: whole answer, status 400 and above · `incomplete`: the answer broke
@@ -186,13 +192,39 @@ class AccessMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for, as it was typed."""
 
 
-class SourceMeta(msgspec.Struct, frozen=True, kw_only=True):
-    """Meta of a `source.start` or `source.stop` record."""
+class ClockEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the kernel of a process thinks of its clock, as leaves state it."""
 
-    type: Literal["source.start", "source.stop"]
+    bound_us: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    """By how much the clock may be wrong at most, as far as whoever disciplines it is right."""
+    offset_us: Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
+    """What is still to be corrected."""
+    synchronised: Literal[0, 1]
+
+
+class SourceFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a source says of itself in public: `data` of its `source.start` and `source.clock` leaves."""
+
+    clock: ClockEstimate | None = None
+    """Absent where the kernel may not be asked."""
+    heartbeat_s: Annotated[int, Meta(ge=1, le=NUMBER_MAX)] | None = None
+    """A promise: no longer than this will pass between two records of the source in this log, until it says that it
+    stops. In `source.start` only."""
+    step_us: Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)] | None = None
+    """How far the clock was stepped since the source looked last, 0 where it was not. In `source.clock` only."""
+
+
+SourceType = Literal["source.start", "source.stop", "source.heartbeat", "source.clock"]
+
+
+class SourceMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Meta of a record in which a source speaks of itself."""
+
+    type: SourceType
     id: str
     time_us: int
     mono_us: int
+    data: SourceFacts | None = None
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

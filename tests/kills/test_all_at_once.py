@@ -14,6 +14,7 @@ from tests.support.reckoning import (
     Heads,
     facts_of,
     require_both_verifiers_content,
+    require_complete,
     require_no_loss,
     require_nothing_pending,
 )
@@ -70,7 +71,7 @@ def nothing_is_missing_after(make_service: Callable[[str], Service], provider: P
         require_nothing_pending(service)
         heads.require_one_chain()
         report = require_both_verifiers_content(service)
-        assert report["completeness"] == "OK", report["findings"]
+        require_complete(report)
 
 
 @pytest.mark.timeout(300)  # a real service receives and seals thousands of calls

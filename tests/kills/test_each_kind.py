@@ -18,6 +18,7 @@ from tests.support.reckoning import (
     Heads,
     facts_of,
     require_both_verifiers_content,
+    require_complete,
     require_no_loss,
     require_nothing_pending,
 )
@@ -127,7 +128,7 @@ def require_whole_after(service: Service, provider: Provider, *, kinds: list[str
     require_nothing_pending(service)
     heads.require_one_chain()
     report = require_both_verifiers_content(service)
-    assert report["completeness"] == "OK", report["findings"]
+    require_complete(report)
 
 
 @pytest.mark.timeout(300)  # a real service, killed and recovered, then read back and verified twice
@@ -149,7 +150,7 @@ def test_a_stop_while_the_sealer_waits_for_its_next_try_is_clean(make_service):
     service.stop()
     require_nothing_pending(service)
     report = require_both_verifiers_content(service)
-    assert report["completeness"] == "OK", report["findings"]
+    require_complete(report)
 
 
 @pytest.mark.long

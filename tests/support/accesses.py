@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from affidavit.event import FOLLOW, AccessMeta, Identity, View, encode_meta
+from affidavit.event import FOLLOW, NUMBER_MAX, AccessMeta, Identity, View, encode_meta
 from affidavit.ledger.channel import Reply
-from affidavit.ledger.leaf import NUMBER_MAX
 from affidavit.ledger.wal import Shard
 from affidavit.seal.desk import Desk
 from tests.support.installation import clock_us, new_id

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.event import (
     CallTimes,
+    ClockEstimate,
     Context,
     Credential,
     HttpRequest,
@@ -35,10 +36,14 @@ from affidavit.seal.hand import Hand, OwnHand
 from affidavit.seal.names import Names
 from affidavit.seal.opening import Opener
 from affidavit.seal.preparer import Preparer
-from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
+from affidavit.seal.sealer import Sealer
+from affidavit.seal.settings import SealerSettings, SigningService
+from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u, uuid7
 
 ORIGIN_PREFIX = "00112233445566778899aabbccddeeff.affidavit.internal"
+KEPT = ClockEstimate(bound_us=500, offset_us=0, synchronised=1)
+"""What a kernel says whose clock somebody keeps; that of the machine under the tests may be anything."""
 SDK_HEADERS = (
     ("host", "127.0.0.1:8321"),
     ("accept", "application/json"),
@@ -51,6 +56,11 @@ SDK_HEADERS = (
 def clock_us() -> int:
     """Wall clock, microseconds."""
     return time.time_ns() // 1000
+
+
+def mono_us() -> int:
+    """Monotonic clock, microseconds."""
+    return time.monotonic_ns() // 1000
 
 
 def own_hand(names: Names, policy: int | None) -> Hand:
@@ -110,6 +120,7 @@ class Installation:
             random=os.urandom,
             disk=self.disk,
             make_hand=self.make_hand,
+            timekeeping=Timekeeping(clock_us=clock_us, mono_us=mono_us, estimate=lambda: KEPT),
         )
 
     def start(self) -> Installation:

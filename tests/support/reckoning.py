@@ -167,6 +167,13 @@ def _require_covered(one: Asked, ledger: Ledger, call_of: dict[str, str]) -> Non
         assert outcome.outcome == "ok", f"a client has the whole answer of a call whose outcome is {outcome.outcome}"
 
 
+def require_complete(report: dict[str, Any]) -> None:
+    """No number is missing and everything was closed; that killed sources ended without a word is said, and no more."""
+    found = [finding for finding in report["findings"] if finding["axis"] == "completeness"]
+    assert {finding["code"] for finding in found} <= {"SOURCE-LOST"}, found
+    assert report["completeness"] == ("WARN" if found else "OK")
+
+
 def require_both_verifiers_content(service: Service) -> dict[str, Any]:
     """Integrity OK and nothing FAIL, says each; returns our own's report."""
     reports = {}

@@ -115,6 +115,7 @@ class LogMaker:
     epoch: int = 0
     epoch_first: dict[tuple[str, str], int] = field(default_factory=dict)
     previous_close: int | None = None
+    closing: dict[str, Any] = field(default_factory=dict)  # what an epoch.close says beside, or instead
     time_us: int = TIME
 
     def __post_init__(self) -> None:
@@ -185,6 +186,7 @@ class LogMaker:
         data["sheet"] = self.sheet(index // SEGMENT, index % SEGMENT)
         if roster is not None:
             data["roster"] = roster
+        data |= self.closing
         self.add("epoch.close", src=own, data=data)
         self.previous_close = index
 

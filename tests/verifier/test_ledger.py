@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.verifier import sources
 from tests.verifier.conftest import Judge, findings
 from tests.verifier.ledger_maker import Ledger, LogMaker, finish, jcs, small_ledger, start_system, tree_hash
 
@@ -443,6 +444,7 @@ STATEMENTS = {
     miscounted_epoch: ("completeness", "EPOCH-COUNT", "FAIL"),
     unclean: ("completeness", "OPEN-EPOCH", "WARN"),
     after_the_close: ("erasure", "SHEET-UNCOVERED", "NOT ASSESSED"),
+    **sources.STATEMENTS,
 }
 
 
@@ -456,6 +458,15 @@ def test_what_leaves_state_is_checked(tmp_path: Path, judge: Judge, build: objec
     assert exit_code == int(verdict == "FAIL")
     others = {f for f in findings(result, "FAIL") if f[0] != axis}
     assert others == set()
+
+
+@pytest.mark.parametrize("build", sources.QUIET, ids=lambda build: build.__name__)
+def test_no_false_alarm_about_sources(tmp_path: Path, judge: Judge, build: object) -> None:
+    path, keys = made(tmp_path, one_project(build))
+    exit_code, result = judge(path, keys=keys)
+    found = {(code, log) for _, code, log in findings(result)}
+    usual = {(code, log) for code in ("UNANCHORED", "NO-TIMESTAMP") for log in ("system", "alpha")}
+    assert (exit_code, found - {("OPEN-EPOCH", "alpha")}) == (0, usual)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ import msgspec
 
 from affidavit.api.recorder import AccessRecorder
 from affidavit.errors import AccessRefusedError, AffidavitError, ServiceError
-from affidavit.event import FOLLOW
+from affidavit.event import FOLLOW, NUMBER_MAX
 from affidavit.ledger.channel import Channel
-from affidavit.ledger.leaf import NUMBER_MAX
 from affidavit.seal.masked import MaskedRow
 
 POLL_S: Final = 0.1

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from affidavit.api.heartbeat import heartbeat
 from affidavit.api.index_keeper import IndexKeeper, KeptIndex
 from affidavit.api.lookup import Lookup
 from affidavit.api.reading import Reading
@@ -57,7 +58,11 @@ def run(
 ) -> None:
     """Answer readings until the lifeline says otherwise; `listening` is there where there is a gateway."""
     recorder = AccessRecorder(
-        open_shard=lambda: _open_shard(places, config), clock_us=_clock_us, mono_us=_mono_us, new_id=_new_id
+        open_shard=lambda: _open_shard(places, config),
+        clock_us=_clock_us,
+        mono_us=_mono_us,
+        new_id=_new_id,
+        heartbeat_s=config.capture.heartbeat_s,
     )
     lookup = Lookup(places.data)
 
@@ -80,7 +85,8 @@ def run(
     )
     recorder.start()
     server = Server(places.run, SOCKET, handle=reading.handle, lose=lose)
-    with _http_door(places, config, listening, lookup=lookup, reading=reading, searching=searching):
+    door = _http_door(places, config, listening, lookup=lookup, reading=reading, searching=searching)
+    with door, heartbeat(recorder):
         ready()
         if listening is not None:
             keeper.start()

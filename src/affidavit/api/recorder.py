@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, Literal, NamedTuple
 
+from affidavit.capture.clock import Clock
+from affidavit.capture.pulse import HEARTBEAT_S, Pulse
 from affidavit.errors import AffidavitError, NotDurableError
 from affidavit.event import (
     ACCESS_READ,
-    SOURCE_START,
-    SOURCE_STOP,
     SYSTEM_LOG,
     AccessMeta,
     Identity,
-    SourceMeta,
     View,
     encode_meta,
 )
@@ -48,11 +47,14 @@ class AccessRecorder:
         clock_us: Callable[[], int],
         mono_us: Callable[[], int],
         new_id: Callable[[int], str],
+        heartbeat_s: int = HEARTBEAT_S,
     ) -> None:
         self._open_shard: Final = open_shard
         self._clock_us: Final = clock_us
         self._mono_us: Final = mono_us
         self._new_id: Final = new_id
+        clock = Clock(wall_us=clock_us, mono_us=mono_us)
+        self._pulse: Final = Pulse(clock=clock, new_id=new_id, heartbeat_s=heartbeat_s)  # guarded by _lock
         self._lock: Final = Lock()
         self._shard: Shard | None = None  # guarded by _lock
 
@@ -95,6 +97,17 @@ class AccessRecorder:
             self._sync(shard)
             return Access(shard.name, record.number)
 
+    def beat(self) -> None:
+        """Put on record what this source has to say of itself.
+
+        Raises:
+            NotDurableError: It is not on disk; the next reading tries a new shard.
+        """
+        with self._lock:
+            shard = self._shard
+            if shard is not None and not shard.failed and self._pulse.look(shard):
+                self._sync(shard)
+
     def stop(self) -> None:
         """Say in each log that this source stopped, and release the shard.
 
@@ -105,15 +118,18 @@ class AccessRecorder:
             if shard is None:
                 return
             try:
-                self._announce(shard, SOURCE_STOP)
+                self._pulse.end(shard)
                 shard.sync()
             finally:
                 shard.close()
 
     def _living(self) -> Shard:
+        if self._shard is not None and self._shard.failed:
+            self._shard.close()
+            self._shard = None
         if self._shard is None:
             shard = self._opened()
-            self._announce(shard, SOURCE_START)
+            self._pulse.begin(shard)
             self._sync(shard)
             self._shard = shard
         return self._shard
@@ -134,17 +150,6 @@ class AccessRecorder:
             self._shard = None
             shard.close()
             raise _refused() from error
-
-    def _announce(self, shard: Shard, event_type: str) -> None:
-        for log in shard.logs:
-            time_us = self._clock_us()
-            meta = SourceMeta(
-                type="source.start" if event_type == SOURCE_START else "source.stop",
-                id=self._new_id(time_us),
-                time_us=time_us,
-                mono_us=self._mono_us(),
-            )
-            shard.begin(log).finish(meta=encode_meta(meta))
 
 
 def _refused() -> NotDurableError:

@@ -21,8 +21,7 @@ from affidavit.api.lookup import ranges_of
 from affidavit.api.recorder import AccessRecorder
 from affidavit.config import Masking
 from affidavit.errors import ServiceError
-from affidavit.event import ACCESS_SEARCH, SYSTEM_LOG
-from affidavit.ledger.leaf import NUMBER_MAX
+from affidavit.event import ACCESS_SEARCH, NUMBER_MAX, SYSTEM_LOG
 from affidavit.seal.masked import MaskedRow
 
 LIMIT_MAX: Final = 1_000

@@ -297,6 +297,10 @@ class Shard:
         self._seqs[log] += 1
         return self._seqs[log]
 
+    def last_seq(self, log: str) -> int:
+        """The sequence number that the newest whole record of a log has; 0 where there is none."""
+        return self._seqs[self._log_index[log]]
+
     def queue(self, frame: bytes) -> None:
         """Queue one whole frame."""
         self._pending.append(frame)

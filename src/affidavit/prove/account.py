@@ -14,11 +14,21 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
+import msgspec
+
 from affidavit.errors import FormatError
-from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, PROJECT_CREATE, SYSTEM_LOG
-from affidavit.ledger.layout import SEGMENT_LEAVES
-from affidavit.prove.leaves import (
+from affidavit.event import (
+    CONTENT_SHARED,
+    EPOCH_CLOSE,
+    EPOCH_OPEN,
     NUMBER_MAX,
+    PROJECT_CREATE,
+    SOURCE_STOP,
+    SYSTEM_LOG,
+)
+from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.prove.clocks import Clocks
+from affidavit.prove.leaves import (
     SPEAKING,
     ConfigChange,
     EpochClose,
@@ -29,19 +39,21 @@ from affidavit.prove.leaves import (
     ProjectCreate,
     RosterRow,
     SheetStatement,
+    SourceClock,
+    SourceLost,
+    SourceStart,
     SystemEpochClose,
     parse_facts,
     uuid_bytes,
 )
+from affidavit.prove.liveness import Liveness, Source
 from affidavit.prove.report import LogFindings
 
 CLOCK_STEP_US: Final = 10_000_000
 """A source's clock may fall back this far unremarked: small corrections are daily business."""
+SEALER_ID: Final = "sealer"
 IDS_AT_ONCE: Final = 1 << 20
 """Ids compared in one set: about 60 MB."""
-
-Source = tuple[str, str]
-"""Id and boot."""
 
 
 class _Count:
@@ -83,18 +95,24 @@ class Account:
         self._closed_at: int | None = None
         self._first_type = ""
         self._ends_clean = False
+        self._sealer: _Count | None = None
+        """Of the newest boot of the sealer."""
+        self._clocks: Final = Clocks(findings)
+        self._liveness: Final = Liveness(findings, last_us=lambda source: self._sources[source].time_us)
 
     def hear(self, first: int, leaves: list[Leaf]) -> None:
         """Take in neighbouring leaves, the first of which has index `first`."""
         self.has_body += bytes([leaf.body is not None for leaf in leaves])
         self._ids.frombytes(uuid_bytes([leaf.id for leaf in leaves]))
-        sources, findings = self._sources, self._findings
+        sources = self._sources
         for index, leaf in enumerate(leaves, first):
             source, time_us = leaf.src, leaf.time_us
             key = (source.id, source.boot)
             count = sources.get(key)
             if count is None:
                 count = sources[key] = _Count(time_us=time_us)
+                if source.id == SEALER_ID:
+                    self._next_sealer(index, key, count)
             if count.epoch != self._epoch_serial:
                 count.epoch, count.first = self._epoch_serial, source.seq
             if source.seq == count.next:
@@ -102,12 +120,12 @@ class Account:
             else:
                 self._out_of_order(index, key, count, source.seq)
             if time_us < count.time_us - CLOCK_STEP_US:
-                back_s = (count.time_us - time_us) / 1e6
-                what = f"entry {index}: the clock of {_shown(key)} fell back by {back_s:.1f} s"
-                findings.warn("CLOCK-STEP", what, axis="time")
+                self._fell_back(index, key, count.time_us - time_us)
             count.time_us = time_us
             if leaf.type in SPEAKING:
                 self._hear_speaking(index, leaf, key)
+            elif leaf.type == SOURCE_STOP:
+                self._liveness.stop(key)
         if leaves:
             self._ends_clean = self._ends_clean and leaves[-1].type == EPOCH_CLOSE
             if first == 0:
@@ -146,6 +164,18 @@ class Account:
                 doubled.update(a for a, b in pairwise(ordered) if a == b)
         return doubled
 
+    # --- clocks --------------------------------------------------------------------------------------------------
+
+    def _next_sealer(self, index: int, key: Source, count: _Count) -> None:
+        """Sealers follow each other, so that their clocks may be compared across boots; other sources overlap."""
+        before, self._sealer = self._sealer, count
+        if before is not None and count.time_us < before.time_us - CLOCK_STEP_US:
+            self._fell_back(index, key, before.time_us - count.time_us)
+
+    def _fell_back(self, index: int, key: Source, back_us: int) -> None:
+        what = f"entry {index}: the clock of {_shown(key)} fell back by {back_us / 1e6:.1f} s"
+        self._findings.warn("CLOCK-STEP", what, axis="time")
+
     # --- numbers -------------------------------------------------------------------------------------------------
 
     def _out_of_order(self, index: int, key: Source, count: _Count, seq: int) -> None:
@@ -182,10 +212,20 @@ class Account:
             self._open(index, facts, key, seq)
         elif isinstance(facts, EpochClose):
             self._close(index, facts)
+            self._clocks.state(index, key, facts.clock)
         elif isinstance(facts, SheetStatement):
             self._state_sheet(index, facts)
+        elif isinstance(facts, SourceStart):
+            self._liveness.promise(key, heartbeat_s=facts.heartbeat_s)
+            self._clocks.speak(index, key, facts.clock)
+        elif isinstance(facts, SourceClock):
+            self._clocks.speak(index, key, facts.clock, step_us=facts.step_us)
+        elif isinstance(facts, SourceLost):
+            self._liveness.lose(index, (facts.id, facts.boot))
         elif isinstance(facts, Gap):
             source = (facts.id, facts.boot)
+            if facts.last is None:
+                self._liveness.stop(source)
             self._gaps.setdefault(source, []).append((facts.first, facts.last or NUMBER_MAX))
             until = f"to {facts.last}" if facts.last else "and an unknown number after it"
             what = f"entry {index}: number {facts.first} {until} of {_shown(source)} were lost ({facts.reason})"
@@ -200,6 +240,7 @@ class Account:
             self._disorder(index, "opens an epoch that does not follow the one before")
         self._epoch, self._epoch_is_open = facts.epoch, True
         self._epoch_serial += 1
+        self._clocks.state(index, key, facts.clock)
         count = self._sources[key]  # the opening leaf is the first of its own epoch
         count.epoch, count.first = self._epoch_serial, seq
 
@@ -218,6 +259,9 @@ class Account:
             what = f"entry {index}: speaks of other rows of the key sheet than those before its own"
             self._findings.fail("SHEET-STATEMENT", what, axis="erasure")
         self._state_sheet(index, facts.sheet)
+        through_us = None if facts.through_us is msgspec.UNSET else facts.through_us
+        if not self.unreadable:
+            self._liveness.close_epoch(index, through_us=through_us, is_clean=facts.clean == 1)
         if isinstance(facts, SystemEpochClose):
             self._take_roster(index, facts.roster)
         self._epoch_is_open, self._closed_at, self._ends_clean = False, index, facts.clean == 1

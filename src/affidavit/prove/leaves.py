@@ -27,13 +27,16 @@ from affidavit.event import (
     EPOCH_OPEN,
     GAP,
     KEY_SHEET,
+    NUMBER_MAX,
     PROJECT_CREATE,
+    SOURCE_CLOCK,
+    SOURCE_LOST,
+    SOURCE_START,
     SYSTEM_LOG,
+    ClockEstimate,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
 
-NUMBER_MAX: Final = 2**53 - 1
-"""The largest integer on which all JSON readers agree."""
 DIGEST_CHARACTERS: Final = 43
 """32 bytes in base64url without padding."""
 ID_CHARACTERS: Final = 22
@@ -114,6 +117,8 @@ class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     epoch: Number
     previous: Count | None
+    clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
+    """Of the sealer; absent in what versions wrote that did not ask, and where the kernel does not answer."""
 
 
 class SourceRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +148,7 @@ class RosterRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: Digest
 
 
-class EpochClose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EpochClose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An epoch ends."""
 
     epoch: Number
@@ -151,9 +156,12 @@ class EpochClose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sheet: SheetStatement
     open_calls: Count
     clean: Literal[0, 1]
+    clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
+    through_us: Number | msgspec.UnsetType = msgspec.UNSET
+    """Everything that was recorded before this time is sealed."""
 
 
-class SystemEpochClose(EpochClose, frozen=True, forbid_unknown_fields=True):
+class SystemEpochClose(EpochClose, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An epoch of the system log ends, and it names all project logs."""
 
     roster: tuple[RosterRow, ...]
@@ -170,7 +178,29 @@ class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Count | None
 
 
-Facts = ProjectCreate | ConfigChange | EpochOpen | EpochClose | SheetStatement | Gap
+class SourceLost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A source ended without saying so."""
+
+    id: SourceId
+    boot: Boot
+
+
+class SourceStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A source starts, and makes a promise."""
+
+    heartbeat_s: Number
+    clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
+
+
+class SourceClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A clock was stepped, or is kept no longer, or again."""
+
+    step_us: Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
+    clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
+
+
+FactsOfSource = SourceStart | SourceClock | SourceLost
+Facts = FactsOfSource | ProjectCreate | ConfigChange | EpochOpen | EpochClose | SheetStatement | Gap
 
 _FACTS: Final[dict[str, type[Facts]]] = {
     PROJECT_CREATE: ProjectCreate,
@@ -179,7 +209,12 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     EPOCH_CLOSE: EpochClose,
     KEY_SHEET: SheetStatement,
     GAP: Gap,
+    SOURCE_START: SourceStart,
+    SOURCE_CLOCK: SourceClock,
+    SOURCE_LOST: SourceLost,
 }
+_OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK))
+"""Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
 _SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE))
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
@@ -242,8 +277,10 @@ def parse_facts(leaf: Leaf, *, log: str) -> Facts | None:
         return None
     if kind in _SYSTEM_ONLY and log != SYSTEM_LOG:
         raise FormatError(f"{kind} belongs into the system log")
-    if leaf.data is None or leaf.header is not None or leaf.body is not None:
-        raise FormatError(f"{kind} has data, and neither header nor body")
+    if kind == SOURCE_START and leaf.data is None:
+        return None  # from before sources made promises
+    if leaf.data is None or leaf.body is not None or (leaf.header is not None and kind not in _OF_SOURCES):
+        raise FormatError(f"{kind} has data, no body, and a header block only where a source speaks")
     shape = SystemEpochClose if kind == EPOCH_CLOSE and log == SYSTEM_LOG else _FACTS[kind]
     try:
         facts: Facts = msgspec.convert(leaf.data, shape)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from affidavit.errors import FormatError
-from affidavit.event import ACCESS_READ, ACCESS_SEARCH, SOURCE_START, SOURCE_STOP, AccessMeta
+from affidavit.event import ACCESS_READ, ACCESS_SEARCH, AccessMeta
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.names import Names
 from affidavit.seal.prepare import CallContext, Prepared, Preparing
@@ -22,7 +22,6 @@ from affidavit.seal.record_in import (
     MetaIn,
     RequestIn,
     ResponseIn,
-    SourceStartIn,
     read_meta,
 )
 from affidavit.text import uuid7
@@ -91,8 +90,7 @@ class Preparer:
         if isinstance(meta, AccessIn):
             access = _access_meta(meta)
             return Result(prepared=self._preparing.access(meta, kind=access.type), access=access)
-        kind = SOURCE_START if isinstance(meta, SourceStartIn) else SOURCE_STOP
-        return Result(prepared=self._preparing.source(meta.id, kind=kind, time_us=meta.time_us))
+        return Result(prepared=self._preparing.source(meta.id, kind=meta.kind, time_us=meta.time_us, facts=meta.facts))
 
     def _request(self, job: Job, meta: RequestIn) -> Result:
         prepared, context = self._preparing.request(meta, job.record, closed_us=self._closed_us(job))

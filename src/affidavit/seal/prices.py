@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from affidavit.ledger.leaf import NUMBER_MAX
+from affidavit.event import NUMBER_MAX
 from affidavit.seal.slots import canonical
 from affidavit.text import b64u
 from affidavit.wire.values import Usage

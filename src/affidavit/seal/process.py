@@ -25,6 +25,7 @@ from affidavit.errors import AffidavitError, CorruptionError, SealingError
 from affidavit.ledger.channel import Peer, Reply, Server
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
+from affidavit.ledger.kernel_clock import kernel_estimate
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
@@ -39,8 +40,10 @@ from affidavit.seal.mask_hand import MaskProcess
 from affidavit.seal.names import Names
 from affidavit.seal.pace import Pace
 from affidavit.seal.prices import priced_models
-from affidavit.seal.sealer import Sealer, SealerSettings, SigningService
+from affidavit.seal.sealer import Sealer
+from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
+from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u
 
 SOCKET: Final = "sealer"
@@ -150,6 +153,7 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         random=os.urandom,
         disk=disk,
         make_hand=lambda names, policy: HelpingHand(names=names, policy=policy),
+        timekeeping=Timekeeping(clock_us=_clock_us, mono_us=_mono_us, estimate=kernel_estimate),
     )
     return ring, keys, sealer
 
@@ -203,6 +207,7 @@ def _seal_until_told(
     epoch_sizes = _sizes(sealer)
     while lifeline.ending() is None:
         began = time.monotonic()
+        sealer.look_at_clock()
         taken = pace.by_lag(sealer.step, lag_us=lag_us)
         if not sealer.is_behind:
             pace.by_lag(sealer.settle, lag_us=lag_us)
@@ -319,6 +324,10 @@ def _sizes(sealer: Sealer) -> dict[str, int]:
 
 def _clock_us() -> int:
     return time.time_ns() // 1000
+
+
+def _mono_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _clock_s() -> int:

@@ -19,15 +19,18 @@ from affidavit.event import (
     ACCESS_SEARCH,
     LLM_REQUEST,
     LLM_RESPONSE,
+    NUMBER_MAX,
+    SOURCE_CLOCK,
+    SOURCE_HEARTBEAT,
     SOURCE_START,
     SOURCE_STOP,
     CallError,
     Identity,
     OutcomeClass,
+    SourceFacts,
     View,
 )
 from affidavit.ledger.cut import WalRecord
-from affidavit.ledger.leaf import NUMBER_MAX
 
 ATTEMPTS_MAX: Final = 1_000_000
 """No call of ours is tried more often; a larger number is no number of attempts."""
@@ -96,21 +99,64 @@ class AccessSearchIn(AccessIn, tag_field="type", tag=ACCESS_SEARCH):
     """`event.AccessMeta` of a search."""
 
 
-class SourceStartIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_START):
+class SourceIn(msgspec.Struct, kw_only=True):
+    """What a source says of itself; `kind` is the type that its leaf gets."""
+
+    id: str
+    time_us: Moment
+
+    @property
+    def kind(self) -> str:
+        """Type of the leaf."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def facts(self) -> SourceFacts | None:
+        """What the leaf says in public."""
+        return None
+
+
+class SourceStartIn(SourceIn, tag_field="type", tag=SOURCE_START):
     """`event.SourceMeta` of a start."""
 
-    id: str
-    time_us: Moment
+    data: SourceFacts | None = None
+    """Absent in what versions wrote that gave no heartbeats."""
+
+    @property
+    def facts(self) -> SourceFacts | None:
+        """What it promises."""
+        return self.data
 
 
-class SourceStopIn(msgspec.Struct, kw_only=True, tag_field="type", tag=SOURCE_STOP):
+class SourceStopIn(SourceIn, tag_field="type", tag=SOURCE_STOP):
     """`event.SourceMeta` of a stop."""
 
-    id: str
-    time_us: Moment
+
+class SourceHeartbeatIn(SourceIn, tag_field="type", tag=SOURCE_HEARTBEAT):
+    """`event.SourceMeta` of a sign of life."""
 
 
-MetaIn = RequestIn | ResponseIn | AccessReadIn | AccessSearchIn | SourceStartIn | SourceStopIn
+class SourceClockIn(SourceIn, tag_field="type", tag=SOURCE_CLOCK):
+    """`event.SourceMeta` of a change of the clock."""
+
+    data: SourceFacts
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What became of the clock."""
+        return self.data
+
+
+MetaIn = (
+    RequestIn
+    | ResponseIn
+    | AccessReadIn
+    | AccessSearchIn
+    | SourceStartIn
+    | SourceStopIn
+    | SourceHeartbeatIn
+    | SourceClockIn
+)
 
 _meta: msgspec.json.Decoder[MetaIn] = msgspec.json.Decoder(MetaIn)
 

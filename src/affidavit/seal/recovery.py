@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from affidavit.event import EPOCH_CLOSE, EPOCH_OPEN, GAP, LLM_RESPONSE
+from affidavit.event import EPOCH_CLOSE, EPOCH_OPEN, GAP, LLM_RESPONSE, SOURCE_LOST, SOURCE_STOP
 from affidavit.ledger.leaf import Leaf, Source, parse_leaf
 from affidavit.ledger.reader import LogReader
 from affidavit.seal.log import SEALER_ID
@@ -31,6 +31,8 @@ class Recovered(msgspec.Struct, kw_only=True):
     """Ids of capture records that the sealer closed, and the digests of their frames."""
     gaps: set[tuple[str, str]] = msgspec.field(default_factory=set)
     """Sources that have a gap leaf."""
+    ended: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    """Sources that stopped, and those that are said to be lost."""
     epoch: int = 0
     """Number of the newest epoch that was opened."""
     epoch_is_open: bool = False
@@ -72,9 +74,13 @@ def _note_record(found: Recovered, leaf: Leaf) -> None:
     source = (leaf.src.id, leaf.src.boot)
     if leaf.src.id != SEALER_ID:
         found.sealed.setdefault(source, leaf.src.seq)
+        if leaf.type == SOURCE_STOP:
+            found.ended.add(source)
         return
     if leaf.type == GAP and leaf.data is not None:
         found.gaps.add((leaf.data["id"], leaf.data["boot"]))
+    elif leaf.type == SOURCE_LOST and leaf.data is not None:
+        found.ended.add((leaf.data["id"], leaf.data["boot"]))
     elif leaf.type == LLM_RESPONSE and leaf.call is not None:
         found.closed_calls.add(leaf.call)
     found.own_records.add(leaf.id)

@@ -17,13 +17,15 @@ from typing import Any, Final
 
 import msgspec
 
-from affidavit.config import Masking
 from affidavit.crypt.keyring import Keyring
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import (
     CONFIG_CHANGE,
     GAP,
     PROJECT_CREATE,
+    SOURCE_CLOCK,
+    SOURCE_LOST,
+    SOURCE_STOP,
     SYSTEM_LOG,
     AccessMeta,
 )
@@ -41,7 +43,9 @@ from affidavit.seal.prepare import Prepared, Preparing
 from affidavit.seal.preparer import Job, Result
 from affidavit.seal.randomness import Randomness
 from affidavit.seal.recovery import Recovered, recover
+from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.shard import SealingShard, remove_unborn_shard
+from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u, uuid7
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import log_vkeys
@@ -54,35 +58,6 @@ PUBLISH_BYTES: Final = 8 << 20
 """Ciphertext that is published together while there is a backlog: about a second's work."""
 ACCESS_KEPT_MAX: Final = 1_000
 """Sealed access events that may still be honoured; they are asked for within seconds."""
-
-
-class SigningService(msgspec.Struct, frozen=True):
-    """The signer, as the sealer sees it."""
-
-    create: Callable[[str, str], tuple[str, str]]
-    """`(log, origin)` → its two vkeys."""
-    sign: Callable[[str, Checkpoint, int, tuple[bytes, ...]], bytes]
-    """`(log, checkpoint, old size, consistency proof)` → the signed head."""
-
-
-class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sealer is told at its start."""
-
-    origin_prefix: str
-    projects: tuple[str, ...]
-    names: Names
-    heads_kept_s: int
-    """How long every head is kept; after that the last of each minute stays."""
-    config_sha256: str | None
-    """b64u digest of the configuration file, or ``None`` where there is none."""
-    masking_sha256: str | None = None
-    """b64u digest of what is masked, and for which project: what `config.change` commits to."""
-    masking: dict[str, Masking] = msgspec.field(default_factory=dict)
-    """What text of each project must have passed before anybody reads it."""
-
-    def masking_of(self, log: str) -> Masking:
-        """That of one log; the system log holds questions of readers, and a log that is configured no more its past."""
-        return self.masking.get(log, "structured")
 
 
 class SealedAccess(msgspec.Struct, frozen=True):
@@ -114,6 +89,7 @@ class Sealer:
         random: Callable[[int], bytes],
         disk: Disk,
         make_hand: Callable[[Names, int | None], Hand],
+        timekeeping: Timekeeping,
     ) -> None:
         self.data: Final = data
         self.settings: Final = settings
@@ -136,6 +112,7 @@ class Sealer:
         self._boot: Final = b64u(random(6))
         self._disk: Final = disk
         self._shards: dict[str, SealingShard] = {}
+        self._timekeeping: Final = timekeeping
         self._make_hand: Final = make_hand
         self._hand: Hand
         self._preparing: Preparing
@@ -265,6 +242,7 @@ class Sealer:
             for source in found.epoch_sources:
                 log.count(source)
         for shard in self._shards.values():
+            shard.is_inherited = True
             self._take_over(shard)
 
     def _take_over(self, shard: SealingShard) -> None:
@@ -272,6 +250,8 @@ class Sealer:
         for name, found in self._recovered.items():
             if source in found.sealed:
                 shard.sealed_through[name] = found.sealed[source]
+            if source in found.ended:
+                shard.ended.add(name)
 
     def _begin_epochs(self) -> None:
         system = self.logs[SYSTEM_LOG]
@@ -304,7 +284,9 @@ class Sealer:
         found = self._recovered[name]
         if found.epoch_is_open:
             return
-        self.logs[name].open_epoch({"epoch": found.epoch + 1, "previous": found.previous_close})
+        self.logs[name].open_epoch(
+            {"epoch": found.epoch + 1, "previous": found.previous_close, **self._timekeeping.open_facts()}
+        )
         found.epoch += 1
         found.epoch_is_open = True
 
@@ -332,9 +314,12 @@ class Sealer:
             self._seal(before, self._hand.collect())
         self._publish()
         self._delete_files()
+        if not any(shard.dead for shard in self._shards.values()):
+            self._timekeeping.caught_up()
         self.is_broken = False
 
     def _beat(self) -> int:
+        self._timekeeping.reading()
         self._find_shards()
         jobs = self._read()
         before, self._flight = self._flight, jobs
@@ -404,6 +389,8 @@ class Sealer:
     def _seal_record(self, shard: SealingShard, record: WalRecord, prepared: Prepared) -> None:
         self.logs[record.log].add(prepared, record)
         shard.sealed_through[record.log] = record.seq
+        if prepared.type == SOURCE_STOP:
+            shard.ended.add(record.log)
         self._note_time(prepared.time_us)
 
     def _seal_unfinished(self, job: Job, prepared: Prepared) -> None:
@@ -423,6 +410,8 @@ class Sealer:
                 closed += 1 + self._close_calls(shard)
                 if shard.damage is not None:
                     self._damaged.append(shard)
+                else:
+                    self._state_loss(shard)
                 shard.reader.forget_unfinished()
                 shard.finished = True
                 self._forgotten.append(shard.name)
@@ -438,6 +427,22 @@ class Sealer:
                 self.logs[context.log].add_closed(prepared, record=None)
             shard.calls.close(context.call)
         return len(remaining)
+
+    def _state_loss(self, shard: SealingShard) -> None:
+        """Say where a source ended without saying so itself: it was read to its end, and nobody knows more.
+
+        How far an inherited shard had written to a log that had long been quiet is not read back, so all get the leaf.
+        """
+        for name in self.logs if shard.is_inherited else shard.sealed_through:
+            if name not in shard.ended:
+                self.logs[name].add_own(SOURCE_LOST, {"id": shard.reader.source, "boot": shard.reader.boot})
+
+    def look_at_clock(self) -> None:
+        """Put on record that the sealer's own clock was stepped, or is kept no longer, or again."""
+        change = self._timekeeping.change()
+        if change is not None:
+            for log in self.logs.values():
+                log.add_own(SOURCE_CLOCK, change)
 
     def _delete_files(self) -> None:
         for shard in list(self._shards.values()):
@@ -568,7 +573,13 @@ class Sealer:
         found = self._recovered[name]
         open_calls = sum(1 for shard in self._shards.values() for call in shard.calls.remaining() if call.log == name)
         found.previous_close = self.logs[name].close_epoch(
-            {"epoch": found.epoch, "open_calls": open_calls, "clean": clean, **extra}
+            {
+                "epoch": found.epoch,
+                "open_calls": open_calls,
+                "clean": clean,
+                **self._timekeeping.close_facts(),
+                **extra,
+            }
         )
         found.epoch_is_open = False
 

@@ -44,6 +44,10 @@ class SealingShard:
         """Its unfinished records have been handed over to be closed."""
         self.finished = False
         """Dead, read to its end, and everything that was open in it has been closed."""
+        self.is_inherited = False
+        """It was there when the sealer started, which knows of it what the newest leaves say."""
+        self.ended: set[str] = set()
+        """Logs that say that this source ended: its own last leaf there, or the sealer's."""
         self.sealed_through: dict[str, int] = {}
         """Highest sealed sequence number by log."""
         self._disk: Final = disk

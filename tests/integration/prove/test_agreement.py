@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.prove.ledgers import ours, theirs, unexpected, verdicts, verdicts_of_json
+from tests.verifier import sources
 from tests.verifier.ledger_maker import Ledger, LogMaker, finish, jcs, small_ledger, start_system
 from tests.verifier.test_ledger import DAMAGES, STATEMENTS, made, one_project
 
@@ -49,6 +50,12 @@ def test_what_leaves_say(tmp_path: Path, build: object) -> None:
     axis, code, _ = STATEMENTS[build]  # type: ignore[index]
     data, vkeys = made(tmp_path, one_project(build))
     assert (axis, code, "alpha") in agree(data, vkeys)
+
+
+@pytest.mark.parametrize("build", sources.QUIET, ids=lambda build: build.__name__)
+def test_no_false_alarm_about_sources(tmp_path: Path, build: sources.Statement) -> None:
+    data, vkeys = made(tmp_path, one_project(build))
+    assert agree(data, vkeys) <= {("completeness", "OPEN-EPOCH", "alpha")}
 
 
 def test_no_keys_and_the_keys_of_somebody_else(

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affidavit.crypt.block import Place
-from affidavit.event import encode_meta, encode_whole_response
+from affidavit.event import NUMBER_MAX, encode_meta, encode_whole_response
 from affidavit.ledger.cut import WalRecord
-from affidavit.ledger.leaf import NUMBER_MAX, Header, Leaf, Source, format_leaf
+from affidavit.ledger.leaf import Header, Leaf, Source, format_leaf
 from affidavit.seal.names import Names
 from affidavit.seal.preparer import Job, Preparer, Result
 from affidavit.seal.slots import HEADER_SLOTS, canonical, header_values_json, unpack_header

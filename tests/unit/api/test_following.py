@@ -14,9 +14,8 @@ from affidavit.api.following import FOLLOWER, Follower
 from affidavit.api.index_keeper import IndexKeeper
 from affidavit.api.recorder import Access
 from affidavit.errors import AccessRefusedError, NotDurableError, ServiceError
-from affidavit.event import FOLLOW
+from affidavit.event import FOLLOW, NUMBER_MAX
 from affidavit.ledger.channel import Message
-from affidavit.ledger.leaf import NUMBER_MAX
 from affidavit.seal.masked import MaskedRow
 from tests.support.index import MemoryIndex
 from tests.support.running import wait_until

@@ -11,8 +11,7 @@ from affidavit.api import searching as module
 from affidavit.api.recorder import Access
 from affidavit.api.searching import NOT_COVERED, Reader, Searching
 from affidavit.errors import NotDurableError, ServiceError
-from affidavit.event import ACCESS_SEARCH
-from affidavit.ledger.leaf import NUMBER_MAX
+from affidavit.event import ACCESS_SEARCH, NUMBER_MAX
 from affidavit.seal.masked import MaskedRow
 from tests.support.index import MemoryIndex
 

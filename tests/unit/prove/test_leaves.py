@@ -192,7 +192,7 @@ def test_some_types_belong_into_the_system_log() -> None:
         parse_facts(one, log="default")
 
 
-@pytest.mark.parametrize("kind", ["source.start", "source.stop", "unreadable", "access.read"])
+@pytest.mark.parametrize("kind", ["source.heartbeat", "source.stop", "unreadable", "access.read"])
 def test_ordinary_records_have_no_data(kind: str) -> None:
     assert parse_leaf(entry(type=kind, body=None)).data is None
     with pytest.raises(FormatError):

@@ -87,6 +87,7 @@ def test_each_kind_of_record_keeps_its_own_bytes(installation: Installation) -> 
         ("llm.response", b""),
         ("llm.request", REQUEST[:9]),
         ("llm.response", None),
+        ("source.lost", None),
     ]
 
 
@@ -165,7 +166,7 @@ def test_what_the_hand_compressed_is_stored_where_nothing_is_cited(
         (chat_request("q" * 400, "three"), chat_response(text)),
     ]
     tapped = Tapped(tmp_path, *calls)
-    assert kept(tapped.installation) == [
+    assert kept(tapped.installation)[:-1] == [
         record for call in calls for record in zip(("llm.request", "llm.response"), call, strict=True)
     ]
     given, stored = tapped.hands[0].given, tapped.stored(monkeypatch)

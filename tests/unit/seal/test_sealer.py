@@ -172,7 +172,7 @@ def test_a_project_that_is_added_later_gets_its_own_log(installation: Installati
     shard.close()
     again.drain()
     again.stop()
-    assert types(again, "second") == ["epoch.open", "llm.request", "llm.response", "epoch.close"]
+    assert types(again, "second") == ["epoch.open", "llm.request", "llm.response", "source.lost", "epoch.close"]
     assert codes(again) == set()
     # A project that the configuration no longer names keeps its log and its epochs.
     fewer = Installation(

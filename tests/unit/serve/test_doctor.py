@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from affidavit.config import Config, parse_config
+from affidavit.ledger import kernel_clock
 from affidavit.ledger.backup_note import BackupNote, write_backup_note
 from affidavit.ledger.board import Board, ProcessNote, write_board
 from affidavit.ledger.directory import Disk
@@ -216,9 +217,9 @@ def test_one_device_for_both_is_worth_a_warning(tmp_path):
     ("found", "verdict"),
     [
         (None, "NOT ASSESSED"),
-        (clock.KernelClock(is_synchronised=False, max_error_us=0), "WARN"),
-        (clock.KernelClock(is_synchronised=True, max_error_us=10_000), "OK"),
-        (clock.KernelClock(is_synchronised=True, max_error_us=10_001), "WARN"),
+        (kernel_clock.KernelClock(is_synchronised=False, max_error_us=0), "WARN"),
+        (kernel_clock.KernelClock(is_synchronised=True, max_error_us=10_000), "OK"),
+        (kernel_clock.KernelClock(is_synchronised=True, max_error_us=10_001), "WARN"),
     ],
 )
 def test_the_kernels_estimate(found, verdict):
@@ -227,7 +228,7 @@ def test_the_kernels_estimate(found, verdict):
 
 def test_the_kernel_is_asked_and_nothing_is_set():
     before = time.time()
-    found = clock.kernel_clock()
+    found = kernel_clock.kernel_clock()
     assert abs(time.time() - before) < 5
     assert found is None or found.max_error_us >= 0
 

@@ -95,6 +95,7 @@ class Gateway:
                 call.sweep(now)
             for upstream in state.upstreams.values():
                 upstream.sweep()
+            state.shards.beat()
             self._look()
             self._bursts.look(now)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from affidavit.capture.pulse import HEARTBEAT_S
+
 READ_BYTES_MAX = 256 << 10
 """Most that one read of a socket returns (uvloop's and asyncio's constant); all that a connection buffers is counted in
 reads."""
@@ -89,3 +91,5 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     projects: tuple[str, ...] = ("default",)
     """Logs that calls may go to; `default` is the one of paths without a project."""
     bounds: Bounds = Bounds()
+    heartbeat_s: int = HEARTBEAT_S
+    """Longest silence of a worker in a log; `capture.pulse` says what it promises."""

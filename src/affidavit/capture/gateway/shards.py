@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Literal
 
-from affidavit.capture.clock import Clock
 from affidavit.capture.gateway.figures import WorkerFigures
+from affidavit.capture.pulse import Pulse
 from affidavit.errors import AffidavitError, NotDurableError
-from affidavit.event import SOURCE_START, SOURCE_STOP, SourceMeta, encode_meta
 from affidavit.ledger.group_commit import GroupCommit
 from affidavit.ledger.wal import Shard
 from affidavit.notice import SHARD_FAILED, SHARD_MISSING, SHARD_OPEN, SHARD_UNENDED, say
@@ -35,14 +33,12 @@ class Shards:
         self,
         *,
         open_shard: Callable[[], Shard],
-        clock: Clock,
-        new_id: Callable[[int], str],
+        pulse: Pulse,
         on_failure: Callable[[NotDurableError], None],
         figures: WorkerFigures,
     ) -> None:
         self._open_shard = open_shard
-        self._clock = clock
-        self._new_id = new_id
+        self._pulse = pulse
         self._on_failure = on_failure
         self._figures = figures
         self._written_bytes = 0  # of the present shard, as far as they are counted
@@ -69,12 +65,23 @@ class Shards:
         await commit.close()
         shard = commit.shard
         try:
-            self._announce(shard, SOURCE_STOP)
+            self._pulse.end(shard)
             shard.sync()
         except NotDurableError as error:
             # The log then ends without the leaf; completeness says WARN, as after a kill.
             say(_log, SHARD_UNENDED, str(error))
         shard.close()
+
+    def beat(self) -> None:
+        """Put on record what the source has to say of itself; a second has passed."""
+        commit = self.current
+        if commit is None:
+            return
+        try:
+            if self._pulse.look(commit.shard):
+                commit.after_sync(_heard)  # if we die before, nobody was told of it
+        except NotDurableError as error:
+            commit.fail(error)
 
     def count_written(self) -> None:
         """Take note of how much the present shard has written since the last time."""
@@ -90,7 +97,7 @@ class Shards:
             self._complain(f"no write-ahead shard could be opened, so calls are refused until one can: {error}")
             return False
         try:
-            self._announce(shard, SOURCE_START)
+            self._pulse.begin(shard)
             shard.sync()
         except NotDurableError as error:
             self._complain(str(error))
@@ -108,12 +115,6 @@ class Shards:
         if complaint != self._complaint:
             self._complaint = complaint
             say(_log, SHARD_MISSING, complaint)
-
-    def _announce(self, shard: Shard, event_type: Literal["source.start", "source.stop"]) -> None:
-        for log in shard.logs:
-            time_us = self._clock.wall_us()
-            meta = SourceMeta(type=event_type, id=self._new_id(time_us), time_us=time_us, mono_us=self._clock.mono_us())
-            shard.begin(log).finish(meta=encode_meta(meta))
 
     def _failed(self, error: NotDurableError) -> None:
         self.count_written()
@@ -133,3 +134,7 @@ class Shards:
             if self._open():
                 say(_log, SHARD_OPEN, "a new write-ahead shard is open; calls are taken again")
                 return
+
+
+def _heard(_error: NotDurableError | None) -> None:
+    """Nobody waits for a heartbeat; a shard that fails is told to its owner."""

@@ -15,6 +15,7 @@ from affidavit.capture.gateway.settings import Bounds, GatewaySettings
 from affidavit.capture.gateway.shards import Shards
 from affidavit.capture.gateway.target import Prefixes
 from affidavit.capture.gateway.upstream import Upstream
+from affidavit.capture.pulse import Pulse
 from affidavit.errors import NotDurableError
 from affidavit.ledger.wal import Shard
 from affidavit.notice import CALLS_REFUSED, CALLS_TAKEN, CALLS_UNKNOWN, say
@@ -75,7 +76,10 @@ class WorkerState:
         """Request bodies held now."""
         self.stopping = False
         self.shards = Shards(
-            open_shard=open_shard, clock=clock, new_id=self.new_id, on_failure=self._shard_failed, figures=self.figures
+            open_shard=open_shard,
+            pulse=Pulse(clock=clock, new_id=self.new_id, heartbeat_s=settings.heartbeat_s),
+            on_failure=self._shard_failed,
+            figures=self.figures,
         )
         self._fingerprint = hmac.new(fingerprint_key, digestmod="sha256")
         self._random = random

@@ -6,60 +6,20 @@ Every time in a record is this machine's claim, which `verify` never takes for m
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from affidavit.errors import AffidavitError
 from affidavit.ledger.frame import HEADER_BYTES_MAX, parse_file_header
+from affidavit.ledger.kernel_clock import ERROR_US_MAX, KernelClock
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.leaf import parse_leaf
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.serve.doctor.check import Check, fail, not_assessed, ok, warn
 
-ERROR_US_MAX: Final = 10_000
-"""Ten milliseconds: what a time server in the same region gives, and less than a call takes."""
 FUTURE_US_MAX: Final = 2_000_000
 """A record that was made while we looked is no record from the future."""
-_STA_UNSYNC: Final = 0x40
-_TIME_ERROR: Final = 5
-
-
-class _Timex(ctypes.Structure):
-    """`struct timex` of adjtimex(2), 64-bit; only what stands before `constant` is read."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_long * 32),
-    )
-
-
-class KernelClock(msgspec.Struct, frozen=True, kw_only=True):
-    """The kernel's own estimate."""
-
-    is_synchronised: bool
-    max_error_us: int
-
-
-def kernel_clock() -> KernelClock | None:
-    """What the kernel says, or ``None`` where it may not be asked. `modes = 0` changes nothing and needs no rights."""
-    timex = _Timex()
-    try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
-    except (AttributeError, OSError):
-        return None
-    if state < 0:
-        return None
-    unsynchronised = state == _TIME_ERROR or timex.status & _STA_UNSYNC
-    return KernelClock(is_synchronised=not unsynchronised, max_error_us=int(timex.maxerror))
 
 
 def judge_kernel_clock(clock: KernelClock | None) -> Check:

@@ -14,6 +14,7 @@ from pathlib import Path
 from affidavit.config import Config, load_config
 from affidavit.errors import AffidavitError, ConfigError
 from affidavit.ledger.board import read_board
+from affidavit.ledger.kernel_clock import kernel_clock
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import Holder, Places, find_config, holder_of
 from affidavit.serve.doctor import clock, disk, leftovers, space
@@ -89,7 +90,7 @@ def _disk_checks(places: Places) -> Iterator[Check]:
 
 
 def _clock_checks(places: Places) -> Iterator[Check]:
-    yield clock.judge_kernel_clock(clock.kernel_clock())
+    yield clock.judge_kernel_clock(kernel_clock())
     times = list(clock.newest_times(DataLayout(places.data)))
     yield clock.judge_future(times, now_us=time.time_ns() // 1000)
 

@@ -1,0 +1,40 @@
+"""What the sealer is handed when it starts: the configuration as it needs it, and the signer as it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from affidavit.config import Masking
+from affidavit.seal.names import Names
+from affidavit.tlog.checkpoint import Checkpoint
+
+
+class SigningService(msgspec.Struct, frozen=True):
+    """The signer, as the sealer sees it."""
+
+    create: Callable[[str, str], tuple[str, str]]
+    """`(log, origin)` → its two vkeys."""
+    sign: Callable[[str, Checkpoint, int, tuple[bytes, ...]], bytes]
+    """`(log, checkpoint, old size, consistency proof)` → the signed head."""
+
+
+class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sealer is told at its start."""
+
+    origin_prefix: str
+    projects: tuple[str, ...]
+    names: Names
+    heads_kept_s: int
+    """How long every head is kept; after that the last of each minute stays."""
+    config_sha256: str | None
+    """b64u digest of the configuration file, or ``None`` where there is none."""
+    masking_sha256: str | None = None
+    """b64u digest of what is masked, and for which project: what `config.change` commits to."""
+    masking: dict[str, Masking] = msgspec.field(default_factory=dict)
+    """What text of each project must have passed before anybody reads it."""
+
+    def masking_of(self, log: str) -> Masking:
+        """That of one log; the system log holds questions of readers, and a log that is configured no more its past."""
+        return self.masking.get(log, "structured")

@@ -1,0 +1,220 @@
+"""Sources that end without a word, and what the sealer says of time: attack 17 on a real ledger."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affidavit.capture.clock import Clock
+from affidavit.capture.pulse import Pulse
+from affidavit.errors import AffidavitError
+from affidavit.ledger.wal import Shard
+from affidavit.seal.timekeeping import SETTLE_US, Timekeeping
+from tests.support.installation import (
+    KEPT,
+    Installation,
+    chat_request,
+    chat_response,
+    clock_us,
+    mono_us,
+    new_id,
+    write_call,
+)
+from tests.support.story import QuickDisk, leaves_of, quicken_verifier, verify
+
+REQUEST, RESPONSE = chat_request("be brief", "a question"), chat_response("an answer")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    quicken_verifier(monkeypatch)
+    return Installation(tmp_path, disk=QuickDisk(), signer_disk=QuickDisk()).start()
+
+
+def pulse() -> Pulse:
+    return Pulse(clock=Clock(wall_us=clock_us, mono_us=mono_us), new_id=lambda _: new_id(), estimate=lambda: KEPT)
+
+
+def begun(installation: Installation) -> Shard:
+    """A source that has promised heartbeats and recorded a call."""
+    shard = installation.shard()
+    pulse().begin(shard)
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    return shard
+
+
+def restart(installation: Installation) -> None:
+    installation.open()
+    installation.start()
+
+
+def found(installation: Installation, log: str = "default") -> set[tuple[str, str]]:
+    usual = {"UNANCHORED", "NO-TIMESTAMP"}
+    findings = verify(installation)[1]["findings"]
+    return {(f["verdict"], f["code"]) for f in findings if f["log"] == log and f["code"] not in usual}
+
+
+def types(installation: Installation, log: str = "default") -> list[str]:
+    return [leaf.type for leaf in leaves_of(installation, log)]
+
+
+def test_a_source_that_stops_leaves_nothing_to_explain(installation: Installation) -> None:
+    shard = begun(installation)
+    pulse().end(shard)
+    shard.sync()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert found(installation) == set()
+    assert "source.lost" not in types(installation)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_crash_is_explained_once(installation: Installation, *, sealed: bool, restarted: bool) -> None:
+    shard = begun(installation)
+    if sealed:
+        installation.drain()
+    if restarted:
+        restart(installation)
+    shard.close()  # its lock is free, as after a kill
+    for _ in range(2):
+        installation.drain()
+        installation.sealer.settle()
+    assert types(installation).count("source.lost") == types(installation, "system").count("source.lost") == 1
+    restart(installation)
+    installation.stop()
+    assert types(installation).count("source.lost") == 1
+    assert found(installation) == found(installation, "system") == {("WARN", "SOURCE-LOST")}
+
+
+def test_the_loss_is_stated_once_though_we_die_before_the_files_go(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = begun(installation)
+    shard.close()
+    monkeypatch.setattr(installation.sealer, "_delete_files", lambda: None)
+    installation.drain()
+    assert types(installation).count("source.lost") == 1
+    restart(installation)
+    installation.drain()
+    installation.stop()
+    assert types(installation).count("source.lost") == 1
+
+
+def test_a_source_whose_last_events_were_dropped_and_that_was_killed(installation: Installation) -> None:
+    """Attack 17: its write-ahead shard goes, and the sealer with it, which would have said that it ended."""
+    shard = begun(installation)
+    installation.drain()
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    shutil.rmtree(installation.data.wal / shard.name)
+    with pytest.raises((AffidavitError, OSError)):
+        installation.sealer.step()
+    restart(installation)
+    installation.drain()
+    installation.stop()
+    assert found(installation) == {("FAIL", "SOURCE-UNENDED")}
+    assert found(installation, "system") == {("FAIL", "SOURCE-UNENDED")}
+
+
+def test_a_damaged_shard_has_a_gap_and_no_loss_beside(installation: Installation) -> None:
+    shard = begun(installation)
+    for _ in range(3):
+        write_call(shard, REQUEST, RESPONSE)
+        shard.sync()
+    path = installation.data.wal / shard.name / "00000001"
+    content = path.read_bytes()
+    at = content.rindex(bytes(20_000)) - 2_000 if bytes(20_000) in content else len(content) // 2
+    at = min(at, 4_000)
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert "source.lost" not in types(installation)
+    assert {verdict for verdict, _ in found(installation)} == {"WARN"}
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+class Hands:
+    """Both clocks of a sealer."""
+
+    def __init__(self) -> None:
+        self.wall, self.mono = 1_000_000_000, 50
+
+    def wait(self, us: int) -> None:
+        self.wall += us
+        self.mono += us
+
+    def timekeeping(self) -> Timekeeping:
+        return Timekeeping(clock_us=lambda: self.wall, mono_us=lambda: self.mono, estimate=lambda: KEPT)
+
+
+def through(timekeeping: Timekeeping) -> Any:
+    return timekeeping.close_facts().get("through_us")
+
+
+def test_sealed_through_is_an_earlier_reading_after_which_everything_was_sealed() -> None:
+    hands = Hands()
+    timekeeping = hands.timekeeping()
+    timekeeping.caught_up()  # nothing was read yet
+    began = hands.wall
+    timekeeping.reading()
+    timekeeping.caught_up()
+    hands.wait(SETTLE_US - 1)
+    timekeeping.reading()
+    timekeeping.caught_up()
+    assert through(timekeeping) is None
+    hands.wait(1)
+    timekeeping.reading()
+    hands.wait(SETTLE_US)  # a reading that is not sealed moves nothing
+    assert through(timekeeping) is None
+    timekeeping.caught_up()
+    assert through(timekeeping) == began
+
+
+def test_a_leap_of_the_wall_clock_counts_only_after_sources_had_time_to_see_it() -> None:
+    hands = Hands()
+    timekeeping = hands.timekeeping()
+    timekeeping.reading()
+    timekeeping.caught_up()
+    hands.wait(SETTLE_US)
+    hands.wall += 8 * 3_600_000_000  # the machine slept
+    timekeeping.reading()
+    timekeeping.caught_up()
+    assert through(timekeeping) == 1_000_000_000
+    change = timekeeping.change()
+    assert change is not None
+    assert change["step_us"] == 8 * 3_600_000_000
+    assert timekeeping.change() is None
+
+
+def test_the_sealer_states_its_clock_and_how_far_it_is(installation: Installation) -> None:
+    installation.drain()
+    installation.sealer.settle()
+    installation.sealer.close_epoch()
+    clock = {"bound_us": 500, "offset_us": 0, "synchronised": 1}
+    said = [leaf.data["clock"] for leaf in leaves_of(installation, "default") if leaf.data]
+    assert said == [clock] * 3
+    assert found(installation) == {("WARN", "OPEN-EPOCH")}
+
+
+def test_a_shard_that_is_dead_and_not_closed_holds_the_mark_back(installation: Installation) -> None:
+    shard = begun(installation)
+    installation.drain()
+    shard.close()
+    moved: list[bool] = []
+    installation.sealer._timekeeping.caught_up = lambda: moved.append(True)  # type: ignore[method-assign]
+    installation.sealer.step()
+    installation.sealer.settle()
+    if not moved:
+        installation.drain()
+        installation.sealer.settle()
+    assert types(installation).count("source.lost") == 1
+    assert moved == [True]
