@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Check an affidavit ledger, or one proof out of it, without any code of affidavit.
 
-    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--require-anchor] [--json]
+    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--promise FILE]...
+                                [--require-anchor] [--json]
     python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
 
 This is a second implementation, written from docs/formats.md and the C2SP specifications that it names, in one file
@@ -13,7 +14,8 @@ Promise. For a data directory it gives each log six verdicts and names what it f
     integrity      every byte belongs to the newest head, and both keys of the log signed each head that is kept
     anchor         a head that somebody else kept (--pin) is a head of this very tree
     completeness   the numbers that each source gave its records have no hole; sources gave the signs of life that they
-                   promised, and ended with a word; epochs and roster agree with what is here
+                   promised, and ended with a word; epochs and roster agree with what is here; no promise that a client
+                   holds (--promise) was broken
     time           outside evidence for when things happened (none is defined yet: NOT ASSESSED); what sources say of
                    their own clocks
     authority      the configuration on disk is the one on record
@@ -701,7 +703,7 @@ _PATTERN = (
     rf'(?:"header":\{{"root":"(?P<header_root>{_DIGEST})","sha256":"(?P<header>{_DIGEST})"\}},)?'
     rf'"id":"({_UUID7})",'
     rf'(?:"links":\{{(?:"call":"{_UUID7}"(?:,"of":"{_UUID7}")?|"of":"{_UUID7}")\}},)?'
-    rf'"src":\{{"boot":"({_BOOT})"(?:,"digest":"{_DIGEST}")?,"id":"({_SOURCE})","seq":(?P<seq>{_POSITIVE})\}},'
+    rf'"src":\{{"boot":"({_BOOT})"(?:,"digest":"(?P<digest>{_DIGEST})")?,"id":"({_SOURCE})","seq":(?P<seq>{_POSITIVE})\}},'
     rf'"time_us":(?P<time>{_POSITIVE}),"type":"(?P<type>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)","v":1\}}'
 )
 LEAF = re.compile(_PATTERN.encode())
@@ -813,6 +815,7 @@ _epoch |= {"sources": _array(_object(_numbers)), "sheet": _object(_sheet)}
 _epoch_later = {**_optional_clock, "through_us": _positive}  # absent in what earlier versions wrote
 _config = {"sha256": _or_null(_digest)}
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
+_promise_key = {"vkey": _text}
 
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
 SPOKEN: dict[str, Test] = {
@@ -829,6 +832,7 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "epoch.close": _with_optional({**_epoch, "roster": _array(_object(_row))}, _epoch_later),
     "project.create": _object(_creation),
     "config.change": _one_of(_object(_config), _object({**_config, "masking": _digest})),
+    "promise.key": _object(_promise_key),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 OF_SOURCES = frozenset({"source.start", "source.clock"})  # records of a capture process: a header block beside data
@@ -894,6 +898,7 @@ class Testimony:
         self.projects: dict[str, dict[str, Any]] = {}
         self.origins: set[str] = set()
         self.config: str | None = None
+        self.promise_vkeys: list[str] = []
         self.roster: list[dict[str, Any]] = []
         self.ever_on_roster: set[str] = set()
         self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
@@ -975,6 +980,8 @@ class Testimony:
                 self.origins.add(data["origin"])
         elif kind == "config.change":
             self.config = data["sha256"]
+        elif kind == "promise.key":
+            self.promise_vkeys.append(data["vkey"])
 
     def _close(self, index: int, data: dict[str, Any]) -> None:
         if not self.is_open or data["epoch"] != self.epoch:
@@ -1200,6 +1207,7 @@ class Examined(NamedTuple):
     root: bytes | None
     roots: dict[int, bytes]
     told: Testimony
+    kept: set[bytes]  # promised digests that a leaf has
 
 
 class Log:
@@ -1209,9 +1217,18 @@ class Log:
     """
 
     def __init__(
-        self, directory: Directory, report: Report, *, name: str, keys: LogKeys | None, files: set[str]
+        self,
+        directory: Directory,
+        report: Report,
+        *,
+        name: str,
+        keys: LogKeys | None,
+        files: set[str],
+        wanted: frozenset[bytes],
     ) -> None:
         self.directory, self.report, self.name, self.keys, self.files = directory, report, name, keys, files
+        self.wanted = wanted  # digests that somebody was promised a leaf for
+        self.kept: set[bytes] = set()
         self.place = f"logs/{name}/"
         self.heads: dict[int, bytes] = {}  # size: root, of every kept head that both keys signed
         self.origin: str | None = None
@@ -1227,7 +1244,7 @@ class Log:
         """``sizes``: those at which a pin or a roster states a root."""
         head = self.read_heads()
         if head is None or self.is_hollow(head.size):
-            return Examined(self.name, self.origin, 0, None, {}, self.told)
+            return Examined(self.name, self.origin, 0, None, {}, self.told, self.kept)
         self.size = self.size_pending = head.size
         self.tree = Tree({*self.heads, self.size, *sizes})
         self.read_leaves()
@@ -1237,7 +1254,7 @@ class Log:
             self.check_sheet(segment)
         self.check_left_over()
         self.told.conclude()
-        return Examined(self.name, self.origin, self.size, head.root, self.tree.roots, self.told)
+        return Examined(self.name, self.origin, self.size, head.root, self.tree.roots, self.told, self.kept)
 
     # -- heads
 
@@ -1534,7 +1551,8 @@ class Segment:
         """The inner loop, a round for each leaf, so names are local: its form, its ciphertexts, and what it says."""
         log, told, read_header, read_body = self.log, self.log.told, self.headers.read, self.bodies.read
         sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.a2b_base64, told.count
-        has_body, ids, parse, lacks_bodies = told.has_body, told.ids, LEAF.fullmatch, self.lacks_bodies
+        has_body, ids, parse, wanted = told.has_body, told.ids, LEAF.fullmatch, log.wanted
+        lacks_bodies = self.lacks_bodies
         for index, leaf in enumerate(leaves, first):
             match = parse(leaf)
             if match is None or int(match["seq"]) >= NUMBER_END or int(match["time"]) >= NUMBER_END:
@@ -1542,7 +1560,7 @@ class Segment:
                 told.lose(index, 1)
                 self.skip(1)
                 continue
-            bucket, _, body, data, _, header, id_, boot, source, number, time_us, kind = match.groups()
+            bucket, _, body, data, _, header, id_, boot, digest, source, number, time_us, kind = match.groups()
             ids += plain(id_.translate(FROM_URL) + b"==")
             has_body.append(body is not None)
 
@@ -1567,10 +1585,12 @@ class Segment:
                     log.fail("BODY", f"entry {index}: has no body, and bodies/{self.number:06d} disagrees")
                     digest_of(self.bodies, length)
             else:
-                digest = sha256(read_body(length)).digest() if length <= CHUNK else digest_of(self.bodies, length)
-                if b64u(digest) != body or int(bucket) != (length - 1).bit_length():
+                found = sha256(read_body(length)).digest() if length <= CHUNK else digest_of(self.bodies, length)
+                if b64u(found) != body or int(bucket) != (length - 1).bit_length():
                     log.fail("BODY", f"entry {index}: its body in bodies/{self.number:06d} has another digest or size")
 
+            if digest in wanted:
+                log.kept.add(digest)
             count(index, kind, (source, boot), int(number), int(time_us))
             if data is not None or kind in SPEAKING:
                 self.hear_facts(index, match, (source, boot))
@@ -1602,11 +1622,111 @@ class Pin(NamedTuple):
     data: bytes
 
 
+class Promise(NamedTuple):
+    """What a client was promised about a record: that a leaf with this digest will be in that log by then."""
+
+    name: str
+    origin: str
+    shard: str
+    entry: bytes
+    digest: bytes  # base64url, as the leaf has it
+    seal_by_s: int
+    key_id: bytes
+    position: int
+    size: int
+    path: list[bytes]
+    signature: bytes
+
+    def objection(self, vkeys: list[str]) -> str | None:
+        """Why none of these keys made this promise; None if one did."""
+        for vkey in vkeys:
+            try:
+                _, key_id, public = parse_vkey(vkey, 0x01, 32)
+                key = Ed25519Key(public)
+            except Damage:
+                continue
+            if key_id == self.key_id:
+                root = root_from_path(hashlib.sha256(b"\0" + self.entry).digest(), self.position, self.size, self.path)
+                if root is None:
+                    return "its path is none of a tree of its size"
+                lines = ("affidavit/promise/v1", self.shard, self.seal_by_s, self.size, base64_root(root))
+                text = "".join(f"{line}\n" for line in lines).encode()
+                return None if key.verify(text, self.signature) else "its signature does not hold"
+        return "no leaf of the system log names the key that made it"
+
+
+PROMISE_HEADER = re.compile(r"(?i:x-affidavit-promise):[ \t]*(.*?)[ \t]*")
+PROMISE_LINE = re.compile(r"[ \t]*([A-Za-z0-9_-]{268,})[ \t]*")
+PROMISE_LENGTH_MAX, PROMISE_PATH_MAX, YEAR_9999_END = 4096, 32, 253402300799
+
+
+def parse_promise(name: str, token: str) -> Promise:
+    """Section 15: fields of fixed length behind two names, then a path and a signature."""
+    data = binascii.a2b_base64(token.replace("-", "+").replace("_", "/") + "=" * (-len(token) % 4))
+    if len(token) > PROMISE_LENGTH_MAX or b64u(data).decode() != token or data[:1] != b"\1":
+        raise Damage("PROMISE", "not a promise of version 1")
+    at = 1
+    names = []
+    for _ in range(2):
+        text = data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
+        if not text or not text.isascii() or not text.decode().isprintable():
+            raise Damage("PROMISE", "its origin or shard is none")
+        names.append(text.decode())
+    fixed, rest = data[at : at + 132], data[at + 132 :]
+    key_id, seal_by_s = fixed[112:116], int.from_bytes(fixed[116:124], "big")
+    path, signature = rest[:-64], rest[-64:]
+    if len(fixed) != 132 or len(rest) < 64 or len(path) % HASH or len(path) > PROMISE_PATH_MAX * HASH:
+        raise Damage("PROMISE", "too short, or it does not end in a path and a signature")
+    if seal_by_s > YEAR_9999_END:
+        raise Damage("PROMISE", "it names no time")
+    origin = names[0].encode()
+    return Promise(
+        name=name,
+        origin=names[0],
+        shard=names[1],
+        entry=b"affidavit/promise/entry/v1\0" + bytes((len(origin),)) + origin + fixed[:80],
+        digest=b64u(fixed[16:48]),
+        seal_by_s=seal_by_s,
+        key_id=key_id,
+        position=int.from_bytes(fixed[124:128], "big"),
+        size=int.from_bytes(fixed[128:132], "big"),
+        path=[path[i : i + HASH] for i in range(0, len(path), HASH)],
+        signature=signature,
+    )
+
+
+def read_promises(files: list[tuple[str, bytes]], report: Report) -> list[Promise]:
+    """The promises in files: header lines, lines that are nothing else, or the one that a file of evidence is about."""
+    found = []
+    for name, data in files:
+        try:
+            if data.lstrip().startswith(b"{"):
+                tokens = [json.loads(data)["promise"]]
+            else:
+                lines = data.decode("ascii", "replace").splitlines()
+                matches = [PROMISE_HEADER.fullmatch(line) or PROMISE_LINE.fullmatch(line) for line in lines]
+                tokens = [match[1] for match in matches if match]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            tokens = []
+        if not tokens:
+            report.fail("PROMISE", None, f"{name}: there is no promise in it", "completeness")
+        for number, token in enumerate(tokens, 1):
+            try:
+                found.append(parse_promise(f"{name}, promise {number}", token))
+            except (Damage, ValueError, LookupError, AttributeError) as error:
+                what = f"{name}, promise {number}: none of this format ({type(error).__name__}: {error})"
+                report.fail("PROMISE", None, what, "completeness")
+    return found
+
+
 class Verification:
     """A data directory: unpublished parts, the system log, the logs that it names, and what they say of each other."""
 
-    def __init__(self, path: str, system_keys: LogKeys | None, pins: list[Pin], report: Report) -> None:
-        self.directory, self.pins, self.report = Directory(path), pins, report
+    def __init__(
+        self, path: str, system_keys: LogKeys | None, pins: list[Pin], promises: list[Promise], report: Report
+    ) -> None:
+        self.directory, self.pins, self.promises, self.report = Directory(path), pins, promises, report
         self.keys: dict[str, LogKeys | None] = {"system": system_keys}
         self.logs: dict[str, Examined] = {}
         self.moved = False  # whether files came or went while they were read
@@ -1635,6 +1755,7 @@ class Verification:
         if "affidavit.toml" in names:
             self.check("affidavit.toml", "system", self.check_configuration, told)
         self.check("pins", None, self.check_pins)
+        self.check("promises", None, self.check_promises)
         self.moved = self.directory.list(Report()) != names
 
     def check(self, where: str, log: str | None, step: Callable[..., None], *arguments: object) -> None:
@@ -1659,7 +1780,8 @@ class Verification:
         sizes = {pin.head.size for pin in self.pins}
         if "system" in self.logs:
             sizes.update(row["size"] for row in self.logs["system"].told.roster if row["project"] == name)
-        log = Log(self.directory, self.report, name=name, keys=self.keys[name], files=files)
+        wanted = frozenset(promise.digest for promise in self.promises)
+        log = Log(self.directory, self.report, name=name, keys=self.keys[name], files=files, wanted=wanted)
         self.logs[name] = log.examine(sizes)
 
     def project_keys(self, log: str, told: Testimony) -> LogKeys | None:
@@ -1713,6 +1835,42 @@ class Verification:
             what = "affidavit.toml: not the configuration that the newest config.change records"
             self.report.fail("CONFIG-UNRECORDED", "system", what, "authority")
 
+    def check_promises(self) -> None:
+        """A promise is broken if the log went on past its time, and no leaf has what was promised."""
+        by_origin = {log.origin: log for log in self.logs.values() if log.root is not None}
+        for promise in self.promises:
+            log = by_origin.get(promise.origin)
+            if log is None:
+                what = f"{promise.name}: of a log that is not here: {promise.origin}"
+                self.report.fail("PROMISE", None, what, "completeness")
+                continue
+            verdict = self.verdict_on(promise, log)
+            if verdict:
+                self.report.add("completeness", verdict[0], verdict[1], log.name, f"{promise.name}: {verdict[2]}")
+
+    def verdict_on(self, promise: Promise, log: Examined) -> tuple[str, str, str] | None:
+        """Verdict, code and why; None where the promise was kept."""
+        keys, told = self.keys[log.name], self.logs["system"].told
+        if keys is None:
+            return NOT_ASSESSED, "NO-VKEY", "without keys nobody can say who made it"
+        if objection := promise.objection(told.promise_vkeys):
+            return (NOT_ASSESSED, "UNREADABLE", objection) if told.unreadable else (FAIL, "PROMISE", objection)
+        if promise.digest in log.kept:
+            return None
+        if log.told.unreadable:
+            return NOT_ASSESSED, "UNREADABLE", "no leaf has its digest, and entries that cannot be read may be it"
+        try:
+            head = parse_head(self.directory.read(f"logs/{log.name}/heads/{log.size}", NOTE_BYTES_MAX))
+        except Damage:
+            return NOT_ASSESSED, "PROMISE-OPEN", "no leaf has its digest, and the newest head cannot be dated"
+        if len(head.signatures) != 2 or head.objection(keys):
+            return NOT_ASSESSED, "PROMISE-OPEN", "no leaf has its digest, and the newest head cannot be dated"
+        head_s = int.from_bytes(head.signatures[1][1][4:12], "big")
+        if head_s > promise.seal_by_s:
+            what = f"{promise.shard} promised it by {promise.seal_by_s}; the head of size {log.size} is of {head_s} "
+            return FAIL, "BROKEN-PROMISE", what + "(seconds since 1970), and no leaf has its digest"
+        return WARN, "PROMISE-OPEN", f"no leaf has its digest yet, and it is due at {promise.seal_by_s} s since 1970"
+
     def check_pins(self) -> None:
         by_origin = {log.origin: log for log in self.logs.values() if log.root is not None}
         covered = dict.fromkeys(self.logs, -1)
@@ -1754,7 +1912,9 @@ class Verification:
         return ""
 
 
-def verify_directory(path: str, keys: LogKeys | None, pins: list[tuple[str, bytes]]) -> tuple[Report, list[Examined]]:
+def verify_directory(
+    path: str, keys: LogKeys | None, pins: list[tuple[str, bytes]], promises: list[tuple[str, bytes]] | None = None
+) -> tuple[Report, list[Examined]]:
     """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
     for attempt in range(1, ATTEMPTS_MAX + 1):
         report, heads = Report(), []
@@ -1763,7 +1923,7 @@ def verify_directory(path: str, keys: LogKeys | None, pins: list[tuple[str, byte
                 heads.append(Pin(name, parse_head(content), content))
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
-        verification = Verification(path, keys, heads, report)
+        verification = Verification(path, keys, heads, read_promises(promises or [], report), report)
         verification.check(path, None, verification.run)
         if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
             break
@@ -1928,7 +2088,8 @@ def print_json(result: dict[str, Any], report: Report, **more: Any) -> None:
 def run_directory(path: str, arguments: argparse.Namespace) -> int:
     keys = read_vkeys(arguments.vkey) if arguments.vkey else default_vkeys()
     pins = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.pin]
-    report, logs = verify_directory(path, keys, pins)
+    promises = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.promise]
+    report, logs = verify_directory(path, keys, pins, promises)
     overall = {axis: report.overall(axis) for axis in AXES}
     size = sum(log.size for log in logs)
     print(f"{printable(path)}: {len(logs)} logs, {size} leaves\n")
@@ -2002,6 +2163,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("path", nargs="?", metavar="DIR|FILE.tlog-proof", help="default: $AFFIDAVIT_DATA")
     parser.add_argument("--vkey", metavar="FILE", help=keys_help)
     parser.add_argument("--pin", metavar="CHECKPOINT", action="append", default=[], help=pin_help)
+    promise_help = "promises that a client was given (x-affidavit-promise), one a line; repeatable"
+    parser.add_argument("--promise", metavar="FILE", action="append", default=[], help=promise_help)
     parser.add_argument("--require-anchor", action="store_true", help="exit with 3 unless the anchor is OK")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args(argv)

@@ -29,6 +29,7 @@ CONTENT_SHARED: Final = "content.shared"
 KEY_SHEET: Final = "key.sheet"
 PROJECT_CREATE: Final = "project.create"
 CONFIG_CHANGE: Final = "config.change"
+PROMISE_KEY: Final = "promise.key"
 EPOCH_OPEN: Final = "epoch.open"
 EPOCH_CLOSE: Final = "epoch.close"
 GAP: Final = "gap"
@@ -103,6 +104,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     client_ip: str | None = None
     client_port: int | None = None
+    promise: str | None = None
+    """The blind of the promise that the client got (b64u): who has it can show what the promise was about."""
     user_agent: str | None = None
 
 

@@ -39,6 +39,10 @@ def verify(
     pin: Annotated[
         tuple[Path, ...], Parameter(help="A signed head that somebody kept elsewhere; may be repeated.", negative="")
     ] = (),
+    promise: Annotated[
+        tuple[Path, ...],
+        Parameter(help="Promises that a client was given, one a line; may be repeated.", negative=""),
+    ] = (),
     require_anchor: Annotated[bool, Parameter(negative="", help="Exit code 3 unless the anchor is OK.")] = False,
     json: Annotated[
         bool, Parameter(name="--json", negative="", help="One JSON object, the last line of output.")
@@ -56,7 +60,8 @@ def verify(
 
     Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin the anchor is WARN:
     nobody else has seen this history, so its owner could have made another. Keep the head that `affidavit log paths`
-    names somewhere else, and give it as `--pin` later.
+    names somewhere else, and give it as `--pin` later. A promise (`x-affidavit-promise`) that the log has broken is
+    completeness FAIL.
 
     Exit code 0: integrity is OK and nothing is FAIL. 1: anything else. 3: `--require-anchor`, and the anchor is not OK.
     """
@@ -66,8 +71,9 @@ def verify(
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)
     pins = tuple(_bytes_of(path) for path in pin)
+    promises = tuple(_bytes_of(path) for path in promise)
     with progress_bars() as advance:
-        report = verify_directory(data, vkeys=vkeys, pins=pins, progress=advance)
+        report = verify_directory(data, vkeys=vkeys, pins=pins, promises=promises, progress=advance)
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:

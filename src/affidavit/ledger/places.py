@@ -37,6 +37,7 @@ LOCK_NAME: Final = "lock"
 INSTALLATION_NAME: Final = "installation.json"
 FINGERPRINT_KEY_NAME: Final = "fingerprint.key"
 READER_TOKEN_NAME: Final = "reader.token"  # noqa: S105 - the name of a file
+PROMISE_KEY_NAME: Final = "promise.key"
 PUBLIC_NAME: Final = "public"
 RUN_NAME: Final = "run"
 SECRET_BYTES: Final = 32
@@ -75,7 +76,11 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def system_vkeys(self) -> Path:
         """The vkeys file of the system log."""
-        return self.public / "system.vkeys"
+        return self.vkeys("system")
+
+    def vkeys(self, log: str) -> Path:
+        """The vkeys file of a log."""
+        return self.public / f"{log}.vkeys"
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +92,10 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     device: int
     inode: int
     created_us: int
+
+    def origin_prefix(self, configured: str | None) -> str:
+        """What all origins of this installation begin with, before the slash."""
+        return configured or f"{self.id}.affidavit.internal"
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -457,11 +466,13 @@ def _create_installation(
 
 
 def _make_secrets(keys: Path, *, disk: Disk, random: Callable[[int], bytes]) -> None:
-    """Make the two small secrets that are not there; dying in between leaves the rest to the next start."""
+    """Make the small secrets that are not there; dying in between leaves the rest to the next start."""
     if not (keys / FINGERPRINT_KEY_NAME).exists():
         disk.replace(keys / FINGERPRINT_KEY_NAME, random(SECRET_BYTES))
     if not (keys / READER_TOKEN_NAME).exists():
         disk.replace(keys / READER_TOKEN_NAME, random(SECRET_BYTES).hex().encode() + b"\n")
+    if not (keys / PROMISE_KEY_NAME).exists():
+        disk.replace(keys / PROMISE_KEY_NAME, random(SECRET_BYTES))
 
 
 def _write_format(data: Path, *, disk: Disk) -> None:

@@ -27,6 +27,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -141,6 +142,25 @@ class Record:
         self._number += 1
 
 
+class DigestedRecord(Record):
+    """A record whose digest is known to its writer: that of its frames, which its leaf will carry as `src.digest`."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, shard: Shard, *, log: int, number: int) -> None:
+        super().__init__(shard, log=log, number=number)
+        self._digest = sha256()
+
+    @property
+    def digest(self) -> bytes:
+        """Of the frames queued so far, each exactly as it is written."""
+        return self._digest.digest()
+
+    def _frame(self, plaintext: bytes, *, last: int, seq: int) -> None:
+        super()._frame(plaintext, last=last, seq=seq)
+        self._digest.update(self._shard.newest_frame)
+
+
 class Shard:
     """The write-ahead log of one boot of one capture point."""
 
@@ -201,6 +221,12 @@ class Shard:
         self.require_alive()
         self._records += 1
         return Record(self, log=self._log_index[log], number=self._records)
+
+    def begin_digested(self, log: str) -> DigestedRecord:
+        """The same, for a record whose digest its writer must know."""
+        self.require_alive()
+        self._records += 1
+        return DigestedRecord(self, log=self._log_index[log], number=self._records)
 
     def draw_key(self) -> tuple[bytes, int, int]:
         """A record key with its file and index; begins a new file first, where the present one is full or old."""
@@ -305,6 +331,11 @@ class Shard:
         """Queue one whole frame."""
         self._pending.append(frame)
         self._pending_bytes += len(frame)
+
+    @property
+    def newest_frame(self) -> bytes:
+        """The frame that was queued last, while nothing was flushed since."""
+        return self._pending[-1]
 
     def _cut_room(self) -> None:
         """End the file at its last whole frame; where that fails, zeros stay behind it, and are a torn tail."""

@@ -37,6 +37,7 @@ from affidavit.prove.leaves import (
     Gap,
     Leaf,
     ProjectCreate,
+    PromiseKey,
     RosterRow,
     SheetStatement,
     SourceClock,
@@ -79,6 +80,8 @@ class Account:
         """By segment: the newest statement of the highest version."""
         self.projects: Final[dict[str, ProjectCreate]] = {}
         self.config: ConfigChange | None = None
+        self.promise_vkeys: Final[list[str]] = []
+        """Of all keys that promises were ever made with, as they stand there."""
         self.roster: tuple[RosterRow, ...] = ()
         """The newest."""
         self.ever_on_roster: Final[set[str]] = set()
@@ -234,6 +237,8 @@ class Account:
             self._create(index, facts)
         elif isinstance(facts, ConfigChange):
             self.config = facts
+        elif isinstance(facts, PromiseKey):
+            self.promise_vkeys.append(facts.vkey)
 
     def _open(self, index: int, facts: EpochOpen, key: Source, seq: int) -> None:
         if facts.epoch != self._epoch + 1 or facts.previous != self._closed_at:

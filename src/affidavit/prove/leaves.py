@@ -29,6 +29,7 @@ from affidavit.event import (
     KEY_SHEET,
     NUMBER_MAX,
     PROJECT_CREATE,
+    PROMISE_KEY,
     SOURCE_CLOCK,
     SOURCE_LOST,
     SOURCE_START,
@@ -110,6 +111,12 @@ class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Digest | None
     masking: Digest | msgspec.UnsetType = msgspec.UNSET
     """Absent in what versions wrote that masked nothing."""
+
+
+class PromiseKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Promises may be made with this key from here on."""
+
+    vkey: Text
 
 
 class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,11 +207,12 @@ class SourceClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 FactsOfSource = SourceStart | SourceClock | SourceLost
-Facts = FactsOfSource | ProjectCreate | ConfigChange | EpochOpen | EpochClose | SheetStatement | Gap
+Facts = FactsOfSource | ProjectCreate | ConfigChange | PromiseKey | EpochOpen | EpochClose | SheetStatement | Gap
 
 _FACTS: Final[dict[str, type[Facts]]] = {
     PROJECT_CREATE: ProjectCreate,
     CONFIG_CHANGE: ConfigChange,
+    PROMISE_KEY: PromiseKey,
     EPOCH_OPEN: EpochOpen,
     EPOCH_CLOSE: EpochClose,
     KEY_SHEET: SheetStatement,
@@ -215,7 +223,7 @@ _FACTS: Final[dict[str, type[Facts]]] = {
 }
 _OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
-_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE))
+_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY))
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 

@@ -48,10 +48,15 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     roots: dict[int, bytes]
     """Roots of the tree as it lies there, at the sizes that were asked for and those of kept heads."""
     account: Account
+    digests: frozenset[str] = frozenset()
+    """Of those that were looked for: what leaves have as `src.digest`."""
 
 
 class LogExamination:
-    """The examination of one log. `names` are its files; each step takes away those that it accounts for."""
+    """The examination of one log. `names` are its files; each step takes away those that it accounts for.
+
+    `wanted` are digests of write-ahead frames that somebody was promised a leaf for.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class LogExamination:
         staged: list[tuple[int, int]],
         findings: LogFindings,
         progress: Progress,
+        wanted: frozenset[str] = frozenset(),
     ) -> None:
         self.log: Final = findings.log or ""
         self._files: Final = files
@@ -72,6 +78,8 @@ class LogExamination:
         self._findings: Final = findings
         self._progress: Final = progress
         self._account: Final = Account(findings)
+        self._wanted: Final = wanted
+        self._digests: Final[set[str]] = set()
         self._size = 0
         self._explained = 0
         """Leaves that heads or pending stages account for, beyond the newest head."""
@@ -124,6 +132,7 @@ class LogExamination:
             root=newest.root,
             roots=tree.roots,
             account=self._account,
+            digests=frozenset(self._digests),
         )
 
     def _check_roots(self, heads: Heads, tree: Regrowth) -> None:
@@ -195,6 +204,8 @@ class LogExamination:
             self._take_one_by_one(first, entries, headers=headers, bodies=bodies)
             return
         self._account.hear(first, leaves)
+        if self._wanted:
+            self._digests.update(leaf.src.digest for leaf in leaves if leaf.src.digest in self._wanted)
         if headers is not None:
             stated = [leaf.header.sha256 if leaf.header is not None else None for leaf in leaves]
             self._compare("HEADER", "header block", first, stated, headers)

@@ -143,17 +143,28 @@ def _proofs_in(log: LogLayout, record_id: str) -> list[MadeProof]:
     # A call is its intent and its outcome; whatever else names it (an attempt, a later note) has an id of its own.
     kept = [found_one for found_one in found if _is_asked_for(found_one[2], record_id, of_call=is_call)]
     made: list[MadeProof] = []
-    for index, entry, leaf in kept:
-        proof = TlogProof(
-            index,
-            inclusion_proof(index=index, size=checkpoint.size, node=node_reader(checkpoint.size, log.read_tree)),
-            head,
-            _json.encode(Extra(v=1, leaf=entry.decode("ascii"))),
-        )
-        _require_path(proof, entry, checkpoint, log)
+    for index, _, leaf in kept:
         suffix = _suffix(leaf, taken={proof.suffix for proof in made}) if is_call else ""
-        made.append(MadeProof(suffix=suffix, log=log.name, leaf=index, size=checkpoint.size, data=format_proof(proof)))
+        made.append(make_proof(log, reader, index=index, head=head, suffix=suffix))
     return made
+
+
+def make_proof(log: LogLayout, reader: LogReader, *, index: int, head: bytes, suffix: str = "") -> MadeProof:
+    """The proof of one leaf in a head of its log.
+
+    Raises:
+        CorruptionError: What lies there does not lead to the root of the head.
+    """
+    checkpoint = parse_checkpoint(parse_note(head).text)
+    entry = reader.entry(index, size=checkpoint.size)
+    proof = TlogProof(
+        index,
+        inclusion_proof(index=index, size=checkpoint.size, node=node_reader(checkpoint.size, log.read_tree)),
+        head,
+        _json.encode(Extra(v=1, leaf=entry.decode("ascii"))),
+    )
+    _require_path(proof, entry, checkpoint, log)
+    return MadeProof(suffix=suffix, log=log.name, leaf=index, size=checkpoint.size, data=format_proof(proof))
 
 
 def _is_asked_for(leaf: Leaf, record_id: str, *, of_call: bool) -> bool:

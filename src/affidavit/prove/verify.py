@@ -29,6 +29,7 @@ from affidavit.prove.heads import CHECKPOINT
 from affidavit.prove.log import Examined, LogExamination
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
+from affidavit.prove.promises import HeldPromise, check_promises, read_promises
 from affidavit.prove.report import AXES, Findings, Fork, LogReport, Report
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
@@ -48,12 +49,13 @@ def verify_directory(
     *,
     vkeys: bytes | None,
     pins: Sequence[bytes] = (),
+    promises: Sequence[bytes] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
 
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
-    heads kept elsewhere, of any log.
+    heads kept elsewhere, of any log; `promises` are files of promises that clients were given.
 
     Raises:
         LayoutError: There is no directory at `data`.
@@ -64,7 +66,7 @@ def verify_directory(
             f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
         )
     keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    return _Verification(data, vkeys=keys, progress=progress).run(pins)
+    return _Verification(data, vkeys=keys, progress=progress).run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
@@ -81,8 +83,9 @@ class _Verification:
         self._logs: Final[dict[str, Examined]] = {}
         self._staged: Staged = {}
         self._progress: Final = progress
+        self._promises: list[HeldPromise] = []
 
-    def run(self, pins: Sequence[bytes]) -> Report:
+    def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
         findings = self._findings.for_log(None)
         names = self._files.list(self._findings)
         self._check_format()
@@ -92,6 +95,7 @@ class _Verification:
             what = f"{shard}: a write-ahead shard that was damaged once durable, kept as evidence; it was not read"
             findings.warn("DAMAGED-WAL", what)
         known = read_pins(pins, self._findings)
+        self._promises = read_promises(promises, self._findings)
         self._examine(SYSTEM_LOG, names.pop(SYSTEM_LOG, set()), self._vkeys, known)
         for log in sorted(name for name in names if name):
             self._examine(log, names[log], self._project_vkeys(log), known)
@@ -104,6 +108,9 @@ class _Verification:
             vkeys_of=self._vkeys_of,
             head_of=self._head_of,
             findings=self._findings,
+        )
+        check_promises(
+            self._promises, logs=self._logs, vkeys_of=self._vkeys_of, files=self._files, findings=self._findings
         )
         self._files.check_leftovers(self._findings)
         return self._report(forks)
@@ -137,6 +144,7 @@ class _Verification:
             staged=self._staged.get(log, []),
             findings=findings,
             progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
+            wanted=frozenset(held.digest for held in self._promises),
         )
         self._logs[log] = examination.run(sizes)
 

@@ -29,6 +29,7 @@ from affidavit.ledger.kernel_clock import kernel_estimate
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
+from affidavit.ledger.promise_key import read_promise_vkey
 from affidavit.ledger.signing import SignerClient
 from affidavit.ledger.watermark import Watermark
 from affidavit.mask import policy_digest
@@ -167,7 +168,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
     names = config.names
     masking = {name: project.masking for name, project in config.projects.items()}
     return SealerSettings(
-        origin_prefix=config.log.origin_prefix or f"{installation.id}.affidavit.internal",
+        origin_prefix=installation.origin_prefix(config.log.origin_prefix),
         projects=tuple(config.projects),
         names=Names(
             apps=frozenset(names.apps),
@@ -180,6 +181,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
         config_sha256=loaded.digest,
         masking_sha256=_masking_digest(masking),
         masking=masking,
+        promise_vkey=read_promise_vkey(places),
     )
 
 
@@ -285,7 +287,7 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
 
 def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
     for name, vkeys in sealer.vkeys.items():
-        path = places.public / f"{name}.vkeys"
+        path = places.vkeys(name)
         text = "".join(f"{vkey}\n" for vkey in vkeys).encode()
         if not path.exists() or path.read_bytes() != text:
             disk.replace(path, text)

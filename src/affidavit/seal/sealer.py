@@ -23,6 +23,7 @@ from affidavit.event import (
     CONFIG_CHANGE,
     GAP,
     PROJECT_CREATE,
+    PROMISE_KEY,
     SOURCE_CLOCK,
     SOURCE_LOST,
     SOURCE_STOP,
@@ -260,6 +261,8 @@ class Sealer:
         self._open_epoch(SYSTEM_LOG)
         masking = {} if self.settings.masking_sha256 is None else {"masking": self.settings.masking_sha256}
         self._policy = system.add_own(CONFIG_CHANGE, {"sha256": self.settings.config_sha256} | masking)
+        if self.settings.promise_vkey is not None:
+            system.add_own(PROMISE_KEY, {"vkey": self.settings.promise_vkey})
         for project in self.settings.projects:
             if project not in self.logs:
                 origin = f"{self.settings.origin_prefix}/{project}"

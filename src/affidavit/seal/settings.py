@@ -32,6 +32,8 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """b64u digest of the configuration file, or ``None`` where there is none."""
     masking_sha256: str | None = None
     """b64u digest of what is masked, and for which project: what `config.change` commits to."""
+    promise_vkey: str | None = None
+    """Key of the promises that capture processes may make; a leaf names it before the first of them starts."""
     masking: dict[str, Masking] = msgspec.field(default_factory=dict)
     """What text of each project must have passed before anybody reads it."""
 

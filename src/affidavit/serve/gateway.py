@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 
+from affidavit.capture.clock import Clock
 from affidavit.capture.gateway.admission import Admission, reserve_bytes_of
+from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.config import LoadedConfig
 from affidavit.ledger.places import Places
+from affidavit.ledger.promise_key import open_promise_signer
 from affidavit.ledger.watermark import read_sealed_through, uptime_us
+from affidavit.tlog.cosignature import parse_vkeys_file
 
 
 def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
@@ -58,4 +63,16 @@ def gateway_admission(places: Places, bounds: Bounds) -> Admission:
         disk_reserve_bytes=reserve_bytes_of(
             configured=bounds.disk_reserve_bytes, disk_bytes=disk.f_blocks * disk.f_frsize
         ),
+    )
+
+
+def gateway_promises(
+    places: Places, projects: Sequence[str], *, clock: Clock, random: Callable[[int], bytes]
+) -> Promises:
+    """What makes a worker's promises: the installation's key for them, and the origins that the logs were made with."""
+    return Promises(
+        signer=open_promise_signer(places),
+        origins={project: parse_vkeys_file(places.vkeys(project).read_bytes()).origin for project in projects},
+        wall_us=clock.wall_us,
+        random=random,
     )

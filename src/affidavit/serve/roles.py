@@ -94,7 +94,7 @@ def _worker() -> Role:
     from affidavit.ledger.directory import Disk
     from affidavit.ledger.figures import service_of
     from affidavit.ledger.places import FINGERPRINT_KEY_NAME
-    from affidavit.serve.gateway import gateway_admission, gateway_settings
+    from affidavit.serve.gateway import gateway_admission, gateway_promises, gateway_settings
 
     def worker(post: Post) -> None:
         if post.assignment.listen_fd is None:
@@ -119,6 +119,7 @@ def _worker() -> Role:
             fingerprint_key=(post.places.keys / FINGERPRINT_KEY_NAME).read_bytes(),
             clock=clock,
             figures=figures,
+            promises=gateway_promises(post.places, settings.projects, clock=clock, random=os.urandom),
             on_ready=post.ready,
         )
 

@@ -18,6 +18,7 @@ from affidavit.config import LoadedConfig, load_config
 from affidavit.ledger.board import Board, ProcessNote, State, write_board
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Lease, Places, Purpose, find_config, find_places, take_lease
+from affidavit.ledger.promise_key import publish_promise_key
 from affidavit.notice import SERVICE_BOARD, say
 from affidavit.serve.assignment import Assignment, LogForm, LogLevel
 from affidavit.serve.journal import open_journal
@@ -71,6 +72,9 @@ def run_service(
     lease = take_lease(places, purpose=purpose, clock_us=_clock_us, random=os.urandom, sleep=time.sleep)
     try:
         leased(lease)
+        publish_promise_key(
+            places, prefix=lease.installation.origin_prefix(loaded.config.log.origin_prefix), disk=Disk()
+        )
         return _supervise(
             lease,
             loaded,

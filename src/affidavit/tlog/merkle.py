@@ -230,14 +230,10 @@ def _check_path(path: Sequence[bytes], length: int) -> None:
         check_hash(value)
 
 
-def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """Check that the leaf is entry `index` of the tree with this size and root (RFC 9162 section 2.1.3.2); else raise.
-
-    It says nothing of the other entries: an altered neighbour changes the root, and only the root is signed.
-    """
+def inclusion_root(*, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """The root that an inclusion proof leads to from this leaf, RFC 9162 section 2.1.3.2; believe it only if signed."""
     _check_index(index, size)
     check_hash(leaf_hash)
-    check_hash(root)
     # Below `inner` the paths of this leaf and of the last leaf differ; above it only left siblings exist.
     inner = (index ^ (size - 1)).bit_length()
     _check_path(proof, inner + (index >> inner).bit_count())
@@ -245,7 +241,16 @@ def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence
     for level, sibling in enumerate(proof):
         sibling_is_right = level < inner and not index >> level & 1
         value = node_hash(value, sibling) if sibling_is_right else node_hash(sibling, value)
-    if value != root:
+    return value
+
+
+def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """Check that the leaf is entry `index` of the tree with this size and root (RFC 9162 section 2.1.3.2); else raise.
+
+    It says nothing of the other entries: an altered neighbour changes the root, and only the root is signed.
+    """
+    check_hash(root)
+    if inclusion_root(leaf_hash=leaf_hash, index=index, size=size, proof=proof) != root:
         raise ProofError(f"the Merkle path of entry {index} does not lead to the root of {size} entries")
 
 

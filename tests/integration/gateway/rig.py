@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.capture.gateway.state import WorkerState
@@ -306,8 +307,10 @@ class Rig:
         connect_timeout_s: float = 5.0,
         clock: Clock | None = None,
         admission: Admission | None = None,
+        promises: Promises | None = None,
     ) -> None:
         self.admission = admission
+        self.promises = promises
         self.before: Callable[[str, str], None] = lambda _operation, _path: None
         """Called ahead of each file operation, in the thread that makes it; may raise or wait."""
         self.provider = Provider(script or json_answer())
@@ -464,6 +467,7 @@ class Rig:
             fingerprint_key=b"k" * 32,
             random=os.urandom,
             admission=self.admission,
+            promises=self.promises,
         )
         self.gateway = Gateway(self.state)
         listener = socket.create_server(("127.0.0.1", 0))

@@ -81,16 +81,21 @@ def build(root: Path) -> Installation:
     return installation
 
 
-def ours(data: Path, vkeys: Path | None, *, pins: tuple[bytes, ...] = ()) -> Report:
+def ours(data: Path, vkeys: Path | None, *, pins: tuple[bytes, ...] = (), promises: tuple[bytes, ...] = ()) -> Report:
     """Verdicts of our verifier."""
-    return verify_directory(data, vkeys=vkeys.read_bytes() if vkeys is not None else None, pins=pins)
+    known = vkeys.read_bytes() if vkeys is not None else None
+    return verify_directory(data, vkeys=known, pins=pins, promises=promises)
 
 
-def theirs(data: Path, vkeys: Path | None, *, pins: tuple[Path, ...] = ()) -> tuple[int, dict[str, Any]]:
+def theirs(
+    data: Path, vkeys: Path | None, *, pins: tuple[Path, ...] = (), promises: tuple[Path, ...] = ()
+) -> tuple[int, dict[str, Any]]:
     """Verdicts of the single-file verifier: exit code and JSON, as a caller gets them."""
     arguments = ["--vkey", str(vkeys)] if vkeys is not None else []
     for pin in pins:
         arguments += ["--pin", str(pin)]
+    for promise in promises:
+        arguments += ["--promise", str(promise)]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         code = affidavit_verify.main([str(data), *arguments, "--json"])

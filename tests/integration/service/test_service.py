@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -231,6 +232,33 @@ def test_keys_are_backed_up_without_the_signers_state(house, service):
     assert not [name for name in names if name.endswith(("/state", "lock")) or "/run/" in name]
     assert b"lies in the data directory" in house.run("keys", "backup", str(house.data / "k.tar"), code=6).stderr
     assert not (house.data / "k.tar").exists()
+
+
+def test_a_promise_is_exchanged_for_its_proof(house, service):
+    connection = http.client.HTTPConnection(service.news["gateway"], timeout=20)
+    asked_s = int(time.time())
+    try:
+        headers = {"content-type": "application/json", "x-affidavit-promise": "1"}
+        connection.request("POST", "/p/support/openai/v1/chat/completions", request_of("promise me"), headers)
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+    (house.root / "headers").write_text("".join(f"{name}: {value}\r\n" for name, value in answer.getheaders()))
+    (house.root / "body").write_bytes(request_of("promise me"))
+    arguments = ("promise", "check", "headers", "--body", "body", "-o", "call", "--json")
+    waiting = json.loads(house.run(*arguments, code=None).stdout)
+    assert waiting["state"] in {"pending", "kept"}
+    assert waiting["seal_by_s"] >= asked_s + 60
+    kept = wait_for(lambda: house.run(*arguments, code=None).returncode == 0, what="the promise to be kept")
+    assert kept
+    checked = json.loads(house.run(*arguments).stdout)
+    assert (checked["id"], checked["log"], checked["body"]) == (answer.headers["x-affidavit-id"], "support", True)
+    stop(service)
+    assert json.loads(house.run("verify", "--promise", "headers", "--json").stdout)["completeness"] == "OK"
+    # The same key is named again by the next start, and older promises stay good.
+    stop(start(house))
+    house.run(*arguments)
 
 
 def test_log_paths_name_the_trees_and_their_keys(house, service):

@@ -149,7 +149,7 @@ def test_wire_options_without_wire(capfd):
 @pytest.mark.parametrize(
     "command",
     [name for _, name, _, _ in _COMMANDS]
-    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status"],
+    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status", "promise check"],
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":
@@ -158,7 +158,7 @@ def test_help_teaches_by_example(capfd, command):
         pytest.importorskip(f"affidavit.prove.{command}", reason="not built yet")
     code, out, err = run(capfd, *command.split(), "--help")
     assert code == 0, err
-    if " " not in command and command in {"config", "keys", "log", "index"}:
+    if " " not in command and command in {"config", "keys", "log", "index", "promise"}:
         return
     assert out.count(f"affidavit {command}") >= 2, "the usage, and at least one example"
 

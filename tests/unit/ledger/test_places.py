@@ -100,7 +100,8 @@ def test_the_first_start_makes_both_and_says_so(places):
     assert len(lease.installation.id) == 32
     assert (places.data / "FORMAT").read_bytes() == b"affidavit-ledger v1\n"
     assert set(tree(places.data)) == {"FORMAT", "lock"}
-    assert set(tree(places.keys)) == {"fingerprint.key", "installation.json", "lock", "public", "reader.token", "run"}
+    names = {"fingerprint.key", "installation.json", "lock", "promise.key", "public", "reader.token", "run"}
+    assert set(tree(places.keys)) == names
     for path in [places.keys, *places.keys.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
     lease.close()
@@ -112,14 +113,16 @@ def test_the_first_start_makes_both_and_says_so(places):
 
 def test_secrets_are_drawn_once(places):
     take(places).close()
-    before = (places.keys / "fingerprint.key").read_bytes(), (places.keys / "reader.token").read_bytes()
-    assert len(before[0]) == 32
-    assert len(before[1]) == 65
+    names = ("fingerprint.key", "reader.token", "promise.key")
+    before = [(places.keys / name).read_bytes() for name in names]
+    assert [len(secret) for secret in before] == [32, 65, 32]
     take(places).close()
-    assert before == ((places.keys / "fingerprint.key").read_bytes(), (places.keys / "reader.token").read_bytes())
+    assert before == [(places.keys / name).read_bytes() for name in names]
 
 
-@pytest.mark.parametrize("dies_before", ["installation.json", "fingerprint.key", "reader.token", "FORMAT"])
+@pytest.mark.parametrize(
+    "dies_before", ["installation.json", "fingerprint.key", "reader.token", "promise.key", "FORMAT"]
+)
 def test_a_first_start_that_dies_is_finished_by_the_next(places, monkeypatch, dies_before):
     from affidavit.ledger import places as module
 
@@ -135,7 +138,8 @@ def test_a_first_start_that_dies_is_finished_by_the_next(places, monkeypatch, di
     assert holder_of(places) is None
     monkeypatch.undo()
     lease = take(places)
-    assert set(tree(places.keys)) == {"fingerprint.key", "installation.json", "lock", "public", "reader.token", "run"}
+    names = {"fingerprint.key", "installation.json", "lock", "promise.key", "public", "reader.token", "run"}
+    assert set(tree(places.keys)) == names
     assert (places.data / "FORMAT").exists()
     lease.close()
 

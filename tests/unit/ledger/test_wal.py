@@ -329,3 +329,19 @@ def test_a_shard_whose_process_was_killed_ends_with_its_last_frame(tmp_path: Pat
     assert (tmp_path / shard.name / "00000001").read_bytes().endswith(bytes(1000))
     assert [record.data for record in read_all(make_reader(tmp_path), dead=True)] == [b"kept"]
     shard.close()
+
+
+def test_a_digested_record_knows_what_its_leaf_will_say(tmp_path: Path) -> None:
+    """Also where it spans two files, and has neighbours' frames between its own."""
+    shard = make_shard(tmp_path)
+    record, other = shard.begin_digested("default"), shard.begin("default")
+    record.write(meta=b"{}", data=b"a" * (2 << 20))
+    other.write(data=b"between")
+    shard._roll()
+    record.finish(data=b"b")
+    other.finish()
+    shard.sync()
+    digests = {found.number: found.digest for found in read_all(make_reader(tmp_path))}
+    assert digests[record.number] == record.digest
+    assert set(digests) == {record.number, other.number}
+    shard.close()

@@ -37,11 +37,14 @@ class Admission:
         self._free_bytes: Final = free_bytes
         self._lag_us_max: Final = lag_s_max * 1_000_000
         self._disk_reserve_bytes: Final = disk_reserve_bytes
+        self.lag_us = 0
+        """How far sealing was behind when `refusal` was last asked."""
 
     def refusal(self) -> Reason | None:
         """Why calls are refused now, or ``None``."""
+        self.lag_us = max(self._now_us() - self._sealed_through_us(), 0)
         if self._free_bytes() < self._disk_reserve_bytes:
             return Reason.DISK_RESERVE
-        if self._now_us() - self._sealed_through_us() > self._lag_us_max:
+        if self.lag_us > self._lag_us_max:
             return Reason.SEALING_BEHIND
         return None

@@ -228,6 +228,8 @@ class Answer:
                 self._framing = Framing.CLOSE
                 keep = request.keep = False
         lines.append(b"x-affidavit-id: %b\r\n" % call.id.encode())
+        if call.pledge is not None and call.state.promises is not None:
+            lines.append(call.state.promises.header(call.pledge))
         if not keep:
             lines.append(b"connection: close\r\n\r\n")
         elif request.http_1_1:

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from affidavit.capture.gateway.headers import RequestHead, identity_of
+from affidavit.capture.gateway.promises import Pledge
 from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.settings import RECORD_PART_BYTES
 from affidavit.capture.gateway.state import WorkerState
@@ -37,6 +38,7 @@ from affidavit.event import (
 from affidavit.ledger.frame import PLAINTEXT_BYTES_MAX
 from affidavit.ledger.group_commit import GroupCommit
 from affidavit.ledger.wal import Record
+from affidavit.text import b64u
 
 META_BYTES_MAX = PLAINTEXT_BYTES_MAX // 2
 """Largest meta of an intent; it must fit the first frame, and headers grow when they are written as JSON."""
@@ -111,6 +113,7 @@ class Call:
         "durable_us",
         "head",
         "id",
+        "pledge",
         "state",
     )
 
@@ -128,6 +131,8 @@ class Call:
         """Of the shard that holds the intent; the outcome goes to the same."""
         self.durable_us: int | None = None
         self.answer: Answering | None = None
+        self.pledge: Pledge | None = None
+        """There once the record has begun, where the client asked for a promise."""
         self.cancel: Callable[[], object] | None = None
         """Ends the attempt to connect, while there is one."""
         self._forward: Callable[[Call], None]
@@ -177,15 +182,20 @@ class Call:
         self._mono_us = mono_us = state.clock.mono_us()
         try:
             if self._record is not None:
-                self._record.finish(meta=encode_meta(_Received(mono_us, time_us)), data=self._take_unrecorded())
+                data = self._take_unrecorded()
+                if self.pledge is not None:
+                    self.pledge.body_part(data)
+                self._record.finish(meta=encode_meta(_Received(mono_us, time_us)), data=data)
             else:
+                project = self.head.target.project
                 meta = self._meta(time_us, mono_us)
                 if len(meta) > META_BYTES_MAX:
                     self.refuse(Reason.HEAD_TOO_LARGE)
                     return
                 body = self.body
                 data = body[0] if len(body) == 1 else b"".join(body)
-                commit.shard.begin(self.head.target.project).finish(meta=meta, data=data)
+                record = self._begin_promised(data) if self.pledge is not None else commit.shard.begin(project)
+                record.finish(meta=meta, data=data)
         except NotDurableError as error:
             state.active.add(self)
             self.not_durable(error)
@@ -225,15 +235,29 @@ class Call:
         else:
             commit, meta = self.commit, b""
         try:
-            if self._record is None:
+            data = self._take_unrecorded()
+            if self._record is not None:
+                if self.pledge is not None:
+                    self.pledge.body_part(data)
+            elif self.pledge is not None:
+                self._record = self._begin_promised(data)
+            else:
                 self._record = commit.shard.begin(self.head.target.project)
-            self._record.write(meta=meta, data=self._take_unrecorded())
+            self._record.write(meta=meta, data=data)
             commit.shard.flush()
         except NotDurableError as error:
             self._shard_lost, self._record = True, None
             commit.fail(error)
         else:
             state.active.add(self)
+
+    def _begin_promised(self, data: bytes) -> Record:
+        """Begin the record of a call that asked for a promise, of which `data` is the beginning of the body."""
+        pledge = self.pledge
+        assert pledge is not None  # noqa: S101 - the caller has looked
+        pledge.record = record = self.commit.shard.begin_digested(self.head.target.project)
+        pledge.body_part(data)
+        return record
 
     def _take_unrecorded(self) -> bytes:
         size, self._unrecorded = self._unrecorded, 0
@@ -258,6 +282,10 @@ class Call:
             ]
         )
         address, port = self.client.peer if self.client is not None else (None, None)
+        blind = None
+        if head.asks_promise and state.promises is not None:
+            self.pledge = state.promises.pledge()
+            blind = b64u(self.pledge.blind)
         return encode_meta(
             RequestMeta(
                 type=LLM_REQUEST,
@@ -276,7 +304,7 @@ class Call:
                     credentials=credentials,
                 ),
                 identity=identity_of(head, key=credentials[0].fingerprint if credentials else None),
-                context=Context(client_ip=address, client_port=port, user_agent=head.user_agent),
+                context=Context(client_ip=address, client_port=port, user_agent=head.user_agent, promise=blind),
             )
         )
 
@@ -284,6 +312,9 @@ class Call:
         if error is not None:
             return  # the worker ends all calls of the shard, this one too
         self.durable_us = self.elapsed_us()
+        if self.pledge is not None and self.state.promises is not None:
+            project, shard = self.head.target.project, self.commit.shard.name
+            self.state.promises.enter(self.pledge, call_id=self.id, project=project, shard=shard)
         if self.client is None:
             self.not_sent(
                 CallError(

@@ -64,6 +64,7 @@ _OURS: Final = 12
 _USER_AGENT: Final = 13
 _SET_COOKIE: Final = 14
 _UPGRADE: Final = 15
+_PROMISE: Final = 16
 
 _KINDS: Final = {
     "content-type": _CONTENT_TYPE,
@@ -102,14 +103,15 @@ _KINDS: Final = {
     "x-affidavit-prompt": _IDENTITY,
     "x-affidavit-workflow": _IDENTITY,
     "x-affidavit-trace": _IDENTITY,
+    "x-affidavit-promise": _PROMISE,
 }
 _REQUEST_STAYS: Final = frozenset(
-    {_HOST_NAME, _CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _EXPECT, _CREDENTIAL_HOP, _IDENTITY, _OURS}
+    {_HOST_NAME, _CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _EXPECT, _CREDENTIAL_HOP, _IDENTITY, _OURS, _PROMISE}
 )
 """Kinds of request headers that do not go on."""
 _SECRET: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP})
-_REQUEST_UNRECORDED: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP, _IDENTITY, _OURS})
-_ANSWER_STAYS: Final = frozenset({_CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _IDENTITY, _OURS})
+_REQUEST_UNRECORDED: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP, _IDENTITY, _OURS, _PROMISE})
+_ANSWER_STAYS: Final = frozenset({_CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _IDENTITY, _OURS, _PROMISE})
 """Kinds of answer headers that do not go on."""
 _KEPT_WHEN_NAMED: Final = frozenset({b"close", b"keep-alive", b"", b"host", b"content-length", b"transfer-encoding"})
 """Options of Connection that take no end-to-end header away: the framing is ours to decide."""
@@ -153,6 +155,7 @@ class RequestHead:
     """The head of one request, read; raises `Refused` where it may not go on."""
 
     __slots__ = (
+        "asks_promise",
         "chunked",
         "content_encoding",
         "content_length",
@@ -181,6 +184,8 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.expects_continue = False
+        self.asks_promise = False
+        """A signed promise that the record will be sealed is to come with the answer."""
         self.upgrade = False
         """Another protocol is offered; the offer is ignored (RFC 9110, section 7.8)."""
         self.keep = self.http_1_1
@@ -256,6 +261,10 @@ class RequestHead:
             self.expects_continue = self.http_1_1
         elif kind == _UPGRADE:
             self.upgrade = True
+        elif kind == _PROMISE:
+            if self.asks_promise or value.strip(_OWS) != b"1":
+                raise Refused(Reason.BAD_PROMISE)
+            self.asks_promise = True
 
     def _read_identity(self, member: str, value: bytes) -> None:
         if self.identity is None:

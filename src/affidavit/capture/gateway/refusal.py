@@ -57,6 +57,14 @@ class Reason(Enum):
             "each at most once, with a name."
         ),
     )
+    BAD_PROMISE = (
+        400,
+        "bad_promise",
+        (
+            "x-affidavit-promise is sent once, with the value 1, or not at all. Nothing was sent to a model. Send it "
+            "so, or leave it out."
+        ),
+    )
     UNKNOWN_PROVIDER = (
         404,
         "unknown_provider",

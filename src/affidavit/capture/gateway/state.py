@@ -10,6 +10,7 @@ from typing import Protocol
 from affidavit.capture.clock import Clock
 from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.figures import WorkerFigures
+from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings
 from affidavit.capture.gateway.shards import Shards
@@ -55,8 +56,11 @@ class WorkerState:
         random: Callable[[int], bytes],
         admission: Admission | None = None,
         figures: WorkerFigures | None = None,
+        promises: Promises | None = None,
     ) -> None:
         self.admission = admission
+        self.promises = promises
+        """Makes promises for calls that ask; where it is missing, they get none."""
         self.figures = figures or WorkerFigures()
         """What this worker counts."""
         self.refusing: Reason | None = None
@@ -111,6 +115,8 @@ class WorkerState:
             message = f"the state of the disk cannot be read ({error.strerror}); calls are taken or refused as before"
             say(_log, CALLS_UNKNOWN, message)
             return
+        if self.promises is not None:
+            self.promises.lag_us = self.admission.lag_us
         if refusing is not self.refusing and refusing is not None:
             say(_log, CALLS_REFUSED, refusing.message, reason=refusing.code)
         elif refusing is not self.refusing:

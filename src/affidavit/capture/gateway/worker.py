@@ -19,6 +19,7 @@ import uvloop
 from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.figures import WorkerFigures
+from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import GatewaySettings
 from affidavit.capture.gateway.state import WorkerState
@@ -34,6 +35,7 @@ def run(
     clock: Clock | None = None,
     admission: Admission | None = None,
     figures: WorkerFigures | None = None,
+    promises: Promises | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve connections of `sock` (bound and listening) until SIGTERM.
@@ -50,6 +52,7 @@ def run(
         random=os.urandom,
         admission=admission,
         figures=figures,
+        promises=promises,
     )
     uvloop.run(_serve(Gateway(state), sock, on_ready))
 
