@@ -48,8 +48,9 @@ and no answer came ·
 FOLLOW: Final = "follow"
 """Query of an access event that opens everything from a leaf on, masked, to a follower of the ledger."""
 
-View = Literal["header", "masked", "wire"]
-"""What an access event opens: header values only, masked text, or the exact bytes."""
+View = Literal["header", "masked", "wire", "fields"]
+"""What an access event opens: header values only, masked text, the exact bytes, or the fields that it names, each with
+what shows a stranger that the leaf committed to it."""
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +194,8 @@ class AccessMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The door: ``cli`` or ``http``."""
     query: str | None = None
     """What was asked for, as it was typed."""
+    fields: tuple[str, ...] | None = None
+    """With the view `fields`: which, as ``header:model``."""
 
 
 class ClockEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -57,6 +57,12 @@ def show_record(places: Places, *, record_id: str, view: View) -> Iterator[Shown
             yield Shown(row, message.parts[0] if message.parts else None)
 
 
+def disclose(places: Places, *, log: str, leaf: int, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """Values of one leaf as `extra.fields` of a proof has them, in the order of `fields` (``header:model``)."""
+    request = {"op": "disclose", "log": log, "leaf": leaf, "fields": list(fields)}
+    return list(next(_ask(places, request)).body["fields"])
+
+
 class Found:
     """What a search found, to be iterated; `next` and `note` are known afterwards."""
 

@@ -6,15 +6,16 @@ What cannot be recorded is not read.
 Required order, for each page: leaves from public data → access event durable → the sealer opens what that event names →
 rows go out.
 
-Requests are JSON objects with a member `op`: `list` (`logs`, `types`, `limit`), `show` (`id`, `view`), `status`, and
-those of the index: `search` (`query`, `logs`, `limit`, `after`), `tail` and `export` (`query`, `logs`), `stats`
-(`query`, `logs`, `by`), `index` (`rebuild`). Each answer is one or more messages; the last one has `"end": true`.
+Requests are JSON objects with a member `op`: `list` (`logs`, `types`, `limit`), `show` (`id`, `view`), `disclose`
+(`log`, `leaf`, `fields`), `status`, and those of the index: `search` (`query`, `logs`, `limit`, `after`), `tail` and
+`export` (`query`, `logs`), `stats` (`query`, `logs`, `by`), `index` (`rebuild`). Each answer is one or more messages;
+the last one has `"end": true`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -26,6 +27,8 @@ from affidavit.api.settling import Settling
 from affidavit.errors import AccessRefusedError, FormatError, NotFoundError
 from affidavit.event import View
 from affidavit.ledger.channel import Channel, Peer, Reply
+from affidavit.ledger.leaf import NUMBER_MAX
+from affidavit.seal.disclosure import FIELDS_MAX, parse_field_names
 from affidavit.seal.masked import MaskedRow
 
 LIMIT_MAX: Final = 100_000
@@ -80,6 +83,14 @@ class ShowRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag
     view: View = "header"
 
 
+class DiscloseRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="disclose"):
+    """Single values of one leaf, with what shows a stranger that it committed to them."""
+
+    log: str
+    leaf: Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+    fields: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=FIELDS_MAX)]
+
+
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="search"):
     """A page of what a query finds."""
 
@@ -125,6 +136,7 @@ class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", t
 Request = (
     ListRequest
     | ShowRequest
+    | DiscloseRequest
     | SearchRequest
     | TailRequest
     | ExportRequest
@@ -169,6 +181,8 @@ class Reading:
             yield from self._list(request, reader=Reader(user, _ORIGIN))
         elif isinstance(request, ShowRequest):
             yield from self._show(request, reader=Reader(user, _ORIGIN))
+        elif isinstance(request, DiscloseRequest):
+            yield from self._disclose(request, reader=Reader(user, _ORIGIN))
         elif isinstance(request, IndexRequest):
             yield from self._index(request)
         else:
@@ -246,6 +260,14 @@ class Reading:
                 yield Reply({"rows": [flatten(row) | _around(row, view=request.view, whole=bool(part))]}, part)
         yield Reply({"end": True})
 
+    def _disclose(self, request: DiscloseRequest, *, reader: Reader) -> Iterator[Reply]:
+        log = self._lookup.require_log(request.log)
+        parse_field_names(request.fields)  # what nobody could open is not recorded either
+        query = _query("disclose", log=log, leaf=request.leaf, fields=request.fields)
+        ranges = ((request.leaf, request.leaf + 1),)
+        (row,), _ = self._open(log=log, ranges=ranges, view="fields", reader=reader, query=query, fields=request.fields)
+        yield Reply({"fields": row["fields"], "end": True})
+
     def _masked(self, parts: tuple[bytes, ...], number: int) -> dict[str, Any]:
         """What was said, masked, and whether the index says the same of the record as the ledger."""
         content, row = _contents(parts[0])[number], _rows(parts[1])[number]
@@ -265,10 +287,17 @@ class Reading:
             return self._lookup.find(text)
 
     def _open(
-        self, *, log: str, ranges: tuple[tuple[int, int], ...], view: View, reader: Reader, query: str
+        self,
+        *,
+        log: str,
+        ranges: tuple[tuple[int, int], ...],
+        view: View,
+        reader: Reader,
+        query: str,
+        fields: tuple[str, ...] | None = None,
     ) -> tuple[list[dict[str, Any]], tuple[bytes, ...]]:
         access = self._recorder.record(
-            log=log, leaves=ranges, view=view, user=reader.user, origin=reader.origin, query=query
+            log=log, leaves=ranges, view=view, user=reader.user, origin=reader.origin, query=query, fields=fields
         )
         with self._sealer() as channel:
             message = channel.call({"op": "open", "shard": access.shard, "record": access.record})

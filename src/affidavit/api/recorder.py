@@ -73,6 +73,7 @@ class AccessRecorder:
         origin: str,
         query: str,
         kind: AccessKind = ACCESS_READ,
+        fields: tuple[str, ...] | None = None,
     ) -> Access:
         """Make an access event durable; raises `NotDurableError`, and then nothing may be shown."""
         with self._lock:
@@ -89,6 +90,7 @@ class AccessRecorder:
                 identity=Identity(user=user),
                 origin=origin,
                 query=query,
+                fields=fields,
             )
             # A reading is recorded in the log that it reads; that of a log which is configured no more, in the system
             # log.

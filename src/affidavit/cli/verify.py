@@ -13,6 +13,7 @@ from rich.text import Text
 
 from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
 from affidavit.cli.present import answers, cell, progress_bars, remark
+from affidavit.cli.verify_proof import verify_one_proof
 from affidavit.errors import ConfigError, LayoutError
 from affidavit.ledger.places import find_places
 from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
@@ -22,8 +23,11 @@ _STYLES: Final = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "NOT ASSE
 
 
 def verify(
-    directory: Annotated[
-        Path | None, Parameter(help="The data directory; without it, the one of AFFIDAVIT_DATA.")
+    path: Annotated[
+        Path | None,
+        Parameter(
+            name="DIRECTORY|PROOF", help="The data directory, or a `.tlog-proof`; without it, that of AFFIDAVIT_DATA."
+        ),
     ] = None,
     /,
     *,
@@ -31,8 +35,8 @@ def verify(
         Path | None,
         Parameter(
             help=(
-                "The two verifier keys of the system log, one a line; without it, AFFIDAVIT_KEYS/public, never the "
-                "directory itself."
+                "The two verifier keys of the system log, one a line (for a proof: of its log); without it, "
+                "AFFIDAVIT_KEYS/public, never the directory itself."
             )
         ),
     ] = None,
@@ -56,6 +60,7 @@ def verify(
     affidavit verify
     affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
     affidavit verify --json | tail -1 | jq .integrity
+    affidavit verify call.intent.tlog-proof --vkey default.vkeys
     ```
 
     Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin the anchor is WARN:
@@ -63,10 +68,14 @@ def verify(
     names somewhere else, and give it as `--pin` later. A promise (`x-affidavit-promise`) that the log has broken is
     completeness FAIL.
 
+    A proof shows one record in one signed head, and the values that it discloses. It says nothing of any other record.
+
     Exit code 0: integrity is OK and nothing is FAIL. 1: anything else. 3: `--require-anchor`, and the anchor is not OK.
     """
     places = find_places(os.environ)
-    data = (directory or places.data).absolute()
+    data = (path or places.data).absolute()
+    if data.is_file():
+        return verify_one_proof(data, vkey=vkey, places=places, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)

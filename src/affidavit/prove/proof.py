@@ -10,6 +10,7 @@ hashed into the leaf. Formats: docs/formats.md, section 10.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -165,6 +166,26 @@ def make_proof(log: LogLayout, reader: LogReader, *, index: int, head: bytes, su
     )
     _require_path(proof, entry, checkpoint, log)
     return MadeProof(suffix=suffix, log=log.name, leaf=index, size=checkpoint.size, data=format_proof(proof))
+
+
+def with_fields(made: MadeProof, fields: Sequence[Mapping[str, Any]]) -> MadeProof:
+    """The same proof, with values of the record disclosed.
+
+    Raises:
+        FormatError: The leaf did not commit to one of them; nothing is handed on that would not hold.
+    """
+    proof = parse_proof(made.data)
+    try:
+        disclosed = msgspec.convert(fields, tuple[DisclosedField, ...])
+        extra = _extra.decode(proof.extra or b"")
+    except msgspec.MsgspecError as error:
+        raise FormatError("what was disclosed is not what the format says; no proof was made") from error
+    leaf = parse_leaf(extra.leaf.encode())
+    for field in disclosed:
+        _require_commitment(field, leaf)
+    extra = msgspec.structs.replace(extra, fields=disclosed)
+    data = format_proof(msgspec.structs.replace(proof, extra=_json.encode(extra)))
+    return msgspec.structs.replace(made, data=data)
 
 
 def _is_asked_for(leaf: Leaf, record_id: str, *, of_call: bool) -> bool:

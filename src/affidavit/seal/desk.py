@@ -23,6 +23,7 @@ from affidavit.event import FOLLOW, AccessMeta
 from affidavit.ledger.channel import Reply
 from affidavit.ledger.leaf import Leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.seal.disclosure import disclose, parse_field_names
 from affidavit.seal.following import GATHER_BYTES_MAX, GATHER_LEAVES_MAX, Gatherer, opened
 from affidavit.seal.mask_hand import MaskHand, MaskQuestion, Wanted
 from affidavit.seal.opening import Opener, require_fresh
@@ -263,6 +264,7 @@ class Desk:
         if log is None or len(leaves) > LEAVES_MAX:
             message = f"an access event opens at most {LEAVES_MAX} leaves of one log that exists; nothing was opened"
             raise AccessRefusedError(message)
+        names = parse_field_names(meta.fields or ()) if meta.view == "fields" else None
         size = log.writer.size
         opener = self._opener(meta.log)
         rows: list[dict[str, Any]] = []
@@ -273,7 +275,9 @@ class Desk:
             for index in leaves:
                 leaf = opener.leaf(index, size=size)
                 row = _row(meta.log, index, leaf, opener.header(index, leaf))
-                if meta.view == "wire":
+                if names is not None:
+                    row["fields"] = disclose(opener, names, index=index, leaf=leaf, size=size)
+                elif meta.view == "wire":
                     _add_wire(row, parts, opener, index, leaf, size=size)
                 elif meta.view == "masked":
                     opener.wire(index, leaf, size=size)  # checks what is shown against the leaf

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from affidavit.crypt.block import ROW_BYTES, Place, SheetRow, parse_row, unseal, unwrap_key
 from affidavit.crypt.commitment import SEED_BYTES
 from affidavit.crypt.keyring import Keyring, Kind
-from affidavit.errors import AccessRefusedError, CorruptionError, KeyMissingError, NotFoundError
+from affidavit.errors import AccessRefusedError, CorruptionError, FormatError, KeyMissingError, NotFoundError
 from affidavit.ledger.layout import HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
@@ -171,14 +171,36 @@ class Opener:
             return opened.layout.owned
 
         wire = assemble(body.layout, leaf=index, owned_by=owned_by)
+        values = self._values(index, leaf, body, wire)
+        if values is not None and b64u(BODY_SLOTS.root(body.seed, values)) != leaf.body.root:
+            raise self._mismatch(index, "content")
+        return wire
+
+    def body_values(self, index: int, leaf: Leaf, *, size: int) -> tuple[bytes, tuple[bytes, ...]] | None:
+        """`(seed, values of the body slots)`, checked against the leaf; ``None`` where the leaf has no body.
+
+        Raises:
+            CorruptionError: They are not what the leaf commits to.
+            FormatError: Another version of the normaliser made them, and this one would make others.
+        """
+        body = self.body(index, leaf)
+        if body is None:
+            return None
+        values = self._values(index, leaf, body, self.wire(index, leaf, size=size))
+        if values is None:
+            raise FormatError(
+                f"leaf {index} of log {self._layout.name} was normalised by another version; use that one to disclose "
+                "values of its body. Nothing was disclosed"
+            )
+        return body.seed, values
+
+    def _values(self, index: int, leaf: Leaf, body: OpenedBody, wire: bytes) -> tuple[bytes, ...] | None:
+        """What the body slots must have been committed with; ``None`` where another version of ours made them."""
         header = self.header(index, leaf)
         capture = header[0].capture if header is not None else None
-        if capture is None or capture[3] == NORMALISER_VERSION:
-            dialect = None if capture is None else capture[1]
-            values = again(leaf.type, meta=body.meta, wire=wire, dialect=dialect)
-            if b64u(BODY_SLOTS.root(body.seed, values)) != leaf.body.root:
-                raise self._mismatch(index, "content")
-        return wire
+        if capture is not None and capture[3] != NORMALISER_VERSION:
+            return None
+        return again(leaf.type, meta=body.meta, wire=wire, dialect=None if capture is None else capture[1])
 
     def forget(self) -> None:
         """Drop everything in clear, and look at the files anew: a key sheet may have been written again."""

@@ -259,6 +259,7 @@ class Preparing:
         """A reading, or a search."""
         access = canonical(
             {"leaves": meta.leaves, "log": meta.log, "origin": meta.origin, "query": meta.query, "view": meta.view}
+            | ({} if meta.fields is None else {"fields": meta.fields})
         )
         identity = canonical(meta.identity)
         header = HeaderValues(

@@ -126,4 +126,5 @@ def _access_meta(meta: AccessIn) -> AccessMeta:
         identity=meta.identity,
         origin=meta.origin,
         query=meta.query,
+        fields=meta.fields,
     )

@@ -89,6 +89,7 @@ class AccessIn(msgspec.Struct, kw_only=True):
     identity: Identity
     origin: str
     query: str | None = None
+    fields: tuple[str, ...] | None = None
 
 
 class AccessReadIn(AccessIn, tag_field="type", tag=ACCESS_READ):

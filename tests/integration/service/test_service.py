@@ -261,6 +261,26 @@ def test_a_promise_is_exchanged_for_its_proof(house, service):
     house.run(*arguments)
 
 
+def test_one_field_is_disclosed_with_its_proof(house, service):
+    identifier = call(service, "a secret about lamps")
+    wait_for(lambda: len(rows(house, "--type", "llm.response")) == 1, what="the call to be sealed")
+    fields = ("--disclose", "header:model", "--disclose", "body:finish")
+    house.run("proof", identifier, "-o", "call", *fields)
+    for half, model in (("intent", ["gpt-4o", None]), ("outcome", ["gpt-4o", "gpt-4o-2024-08-06"])):
+        told = json.loads(house.run("verify", f"call.{half}.tlog-proof", "--json").stdout)
+        assert told["fields"][0] == {"block": "header", "slot": "model", "value": model}
+        assert told["does_not_prove"]
+        said = house.run("verify", f"call.{half}.tlog-proof").stdout.decode()
+        assert "says nothing of any other record" in " ".join(said.split())
+        assert "lamps" not in said
+    damaged = house.root / "call.intent.tlog-proof"
+    damaged.write_bytes(damaged.read_bytes().replace(b"index ", b"index 1"))
+    assert b"does not hold" in house.run("verify", damaged.name, code=1).stdout
+    readings = [row for row in rows(house, "--type", "access.read") if row["log"] == "default"]
+    assert len(readings) >= 2
+    assert b"nothing was read" in house.run("proof", identifier, "-o", "x", "--disclose", "body:none", code=2).stderr
+
+
 def test_log_paths_name_the_trees_and_their_keys(house, service):
     answers = {
         answer["log"]: answer for answer in map(json.loads, house.run("log", "paths", "--json").stdout.splitlines())
