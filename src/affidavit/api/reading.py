@@ -25,9 +25,8 @@ from affidavit.api.row import flatten
 from affidavit.api.searching import Reader, Searching
 from affidavit.api.settling import Settling
 from affidavit.errors import AccessRefusedError, FormatError, NotFoundError
-from affidavit.event import View
+from affidavit.event import NUMBER_MAX, View
 from affidavit.ledger.channel import Channel, Peer, Reply
-from affidavit.ledger.leaf import NUMBER_MAX
 from affidavit.seal.disclosure import FIELDS_MAX, parse_field_names
 from affidavit.seal.masked import MaskedRow
 

@@ -9,6 +9,7 @@ from affidavit.cli.present import answers, cell, print_json
 from affidavit.errors import AffidavitError, ConfigError
 from affidavit.ledger.places import Places
 from affidavit.prove.proof import ProvedRecord, verify_proof_file
+from affidavit.prove.report import AXES
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
 from affidavit.tlog.note import encode_base64
 from affidavit.tlog.proof import PROOF_SIZE_MAX, parse_proof
@@ -24,12 +25,12 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, as_json: 
         raise
     except AffidavitError as error:
         if as_json:
-            print_json({"verdict": "FAIL", "why": str(error)})
+            print_json(_report("FAIL", {"verdict": "FAIL", "why": str(error)}))
         else:
             answers().print(cell(f"FAIL {path}: this proof does not hold: {error}"), soft_wrap=True)
         return FINDING
     if as_json:
-        print_json(_as_json(proved))
+        print_json(_report("NOT ASSESSED", _as_json(proved)))
     else:
         answers().print(cell(proved.describe()), soft_wrap=True)
     return OK
@@ -51,6 +52,19 @@ def _vkeys(data: bytes, *, vkey: Path | None, places: Places) -> LogVkeys:
         "the two verifier keys of the log that this proof is from are not in the key directory; give them with --vkey. "
         "Nothing was checked"
     )
+
+
+def _report(integrity: str, proof: dict[str, object]) -> dict[str, object]:
+    """As of a directory, for who reads both: one proof judges no log, whatever it shows of its record."""
+    axes: dict[str, object] = {axis: "NOT ASSESSED" for axis in AXES}
+    return {
+        **axes,
+        "integrity": integrity,
+        "size": int(proof["verdict"] == "OK"),
+        "logs": [],
+        "findings": [],
+        "proof": proof,
+    }
 
 
 def _as_json(proved: ProvedRecord) -> dict[str, object]:
