@@ -24,7 +24,8 @@ from msgspec import Meta
 from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, StructType, Type, type_info
 
 from affidavit.errors import ConfigError
-from affidavit.settings import Capture
+from affidavit.settings.capture import Capture
+from affidavit.settings.timestamps import Timestamps
 from affidavit.text import b64u
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -33,8 +34,7 @@ DEFAULT_PROJECT: Final = "default"
 RESERVED_UPSTREAMS: Final = frozenset({"p"})
 """`/p/<project>/...` chooses a project, so no upstream may be called that."""
 PORT_MAX: Final = 65_535
-RESERVED_PROJECTS: Final = frozenset({"system"})
-"""The system log is the installation's own."""
+RESERVED_PROJECTS: Final = frozenset({"system"})  # the installation's own log
 
 _LOG_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _REGISTERED_NAME = r"^[^\x00-\x1f\x7f]{1,128}$"
@@ -285,6 +285,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: Log = Log()
     api: Api = Api()
     capture: Capture = Capture()
+    timestamps: Timestamps = Timestamps()
 
     @property
     def api_address(self) -> Address:
@@ -371,12 +372,10 @@ def load_config(path: Path | None) -> LoadedConfig:
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read ({error.strerror}); nothing was started") from error
     loaded = LoadedConfig(config=parse_config(text, name=str(path)), path=path, text=text)
-    for name, upstream in loaded.config.upstreams.items():
-        if upstream.ca_file is not None and not loaded.beside(upstream.ca_file).is_file():
-            raise ConfigError(
-                f"{path}: upstreams.{name}.ca_file: there is no file {loaded.beside(upstream.ca_file)}. Nothing was "
-                "started"
-            )
+    files = {f"upstreams.{name}.ca_file": upstream.ca_file for name, upstream in loaded.config.upstreams.items()}
+    for setting, named in (files | {"timestamps.certificates": loaded.config.timestamps.certificates}).items():
+        if named is not None and not loaded.beside(named).is_file():
+            raise ConfigError(f"{path}: {setting}: there is no file {loaded.beside(named)}. Nothing was started")
     return loaded
 
 
@@ -577,6 +576,7 @@ def _require_consistent(config: Config, *, name: str) -> None:
                 "Nothing was started"
             )
         _require_base_url(value.base_url, where=f"{name}: upstreams.{upstream}.base_url")
+    config.timestamps.require_consistent(name)
     for project in config.projects:
         if project in RESERVED_PROJECTS:
             raise ConfigError(

@@ -13,6 +13,7 @@
     ├── KeyMissingError       a key is gone (destroyed, or never here)
     ├── AccessRefusedError    a reading without a durable, fresh, matching access event
     ├── NotFoundError         no such record
+    ├── TimestampError        no timestamp: the authority does not answer, or its answer does not hold
     ├── QueryError            a question to the search index that cannot be read, or may not be asked
     └── ServiceError          a process of ours does not answer
 
@@ -68,6 +69,10 @@ class NotFoundError(AffidavitError):
 
 class QueryError(AffidavitError):
     """A question to the search index that cannot be read, or that this reader may not ask; nothing was looked up."""
+
+
+class TimestampError(AffidavitError):
+    """A timestamp authority does not answer, or with something that proves nothing; nothing was kept of it."""
 
 
 class ServiceError(AffidavitError):

@@ -114,6 +114,7 @@ PLANTS = {
     "a circle": ("errors.py", "from affidavit.text import b64u", "Acyclic"),
     "a room in no layer": ("attic/__init__.py", '"""Nobody decided where this stands."""', "Layers"),
     "the server in the ledger": ("ledger/planted.py", "import uvloop", "Light"),
+    "OpenSSL's opinion where the ledger is read": ("ledger/reader.py", "import rfc3161_client", "Light"),
     "providers in the ledger": ("ledger/planted.py", "from affidavit.wire import sse", "The ledger knows bytes"),
 }
 
@@ -130,5 +131,5 @@ def test_the_layers_can_go_red(plant: str, tmp_path: Path) -> None:
         stream.write(f"\n{line}\n")
     result = lint_imports(tmp_path)
     assert result.returncode == 1, result.stderr
-    broken = [row for row in result.stdout.splitlines() if row.endswith("BROKEN")]
+    broken = [row for row in result.stdout.splitlines() if re.search(r" BROKEN(?: \(.*\))?$", row)]
     assert any(row.startswith(contract) for row in broken), result.stdout

@@ -63,7 +63,7 @@ _COMMANDS: Final = (
     ("affidavit.cli.config:app", "config", _KEEP, "Check or explain the configuration."),
     ("affidavit.cli.keys:app", "keys", _KEEP, "Back up the keys."),
     ("affidavit.cli.index:app", "index", _KEEP, "Make the search index again, or tell how far it is."),
-    ("affidavit.cli.log:app", "log", _KEEP, "Tell where the servable logs lie."),
+    ("affidavit.cli.log:app", "log", _KEEP, "Tell where the servable logs lie; have heads timestamped."),
     ("affidavit.cli.bench:bench", "bench", _KEEP, "Run a benchmark, from a checkout."),
 )
 

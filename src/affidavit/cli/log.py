@@ -1,4 +1,4 @@
-"""`affidavit log paths`."""
+"""`affidavit log paths` and `affidavit log timestamp`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from affidavit.cli.exit_codes import OK
-from affidavit.cli.present import answers, print_json
-from affidavit.errors import NotFoundError
+from affidavit.cli.present import answers, moment, print_json
+from affidavit.config import load_config
+from affidavit.errors import ConfigError, LayoutError, NotFoundError
+from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
-from affidavit.ledger.places import Places, find_places
+from affidavit.ledger.places import Places, find_config, find_places
+from affidavit.ledger.reader import head_size
+from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.checkpoint import parse_checkpoint
+from affidavit.tlog.cosignature import parse_vkeys_file
 from affidavit.tlog.note import parse_note
 
-app = App(name="log", help="Tell where the servable logs lie.")
+app = App(name="log", help="Tell where the servable logs lie; have their heads timestamped.")
 
 
 @app.command
@@ -35,12 +40,9 @@ def paths(
     The keys come from the key directory. Whoever verifies should have got them from you by another way than the files.
     """
     places = find_places(os.environ)
-    layout = DataLayout(places.data)
-    names = sorted(path.name for path in layout.logs.iterdir() if path.is_dir()) if layout.logs.is_dir() else []
-    if not names:
-        raise NotFoundError(f"there is no log at {places.data} yet; `affidavit up` makes the first one")
-    for name in names:
-        answer = _answer(places, layout.log(name))
+    for log in _logs(places):
+        answer = _answer(places, log)
+        name = log.name
         if json:
             print_json(answer)
         else:
@@ -51,6 +53,64 @@ def paths(
             ]
             answers().print("\n".join(lines), markup=False, soft_wrap=True)
     return OK
+
+
+@app.command
+def timestamp(
+    *, json: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object a line.")] = False
+) -> int:
+    """Have the newest head of each log timestamped by the authority of `[timestamps]` in the configuration (RFC 3161).
+
+    ```
+    affidavit log timestamp
+    affidavit verify --tsa-roots roots.pem
+    ```
+
+    The authority learns a digest of the head, and nothing else. From then on nobody, not even whoever holds the keys,
+    can say that what this head covers happened later; and the next epoch of the log names the timestamp, so that what
+    comes after it cannot be said to have happened before. It goes on beside a running service, and changes nothing
+    where a head has its timestamp already.
+    """
+    from affidavit.ledger.timestamping import Authority, timestamp_head
+
+    places = find_places(os.environ)
+    loaded = load_config(find_config(os.environ, places))
+    settings = loaded.config.timestamps
+    if settings.url is None or settings.certificates is None:
+        raise ConfigError(
+            "no timestamp authority is configured: name one with url and certificates in [timestamps]. Nobody was asked"
+        )
+    authority = Authority(settings.url, parse_roots(loaded.beside(settings.certificates).read_bytes()))
+    for log in _logs(places):
+        size, disk = head_size(log), Disk()
+        vkeys = places.public / f"{log.name}.vkeys"
+        if not vkeys.is_file():
+            raise LayoutError(f"{vkeys} is missing, so it is not known whose head that is; nobody was asked")
+        found = timestamp_head(
+            log,
+            size=size,
+            vkeys=parse_vkeys_file(vkeys.read_bytes()),
+            authority=authority,
+            random=os.urandom,
+            disk=disk,
+        )
+        answer = {"log": log.name, "size": size, "file": str(log.timestamp(size)), "new": found is not None}
+        if found is not None:
+            answer |= {"time_us": found.time_us, "accuracy_us": found.accuracy_us}
+        if json:
+            print_json(answer)
+        else:
+            when = "has its timestamp already" if found is None else f"existed at {moment(found.time_us)}"
+            answers().print(f"{log.name}: the head of size {size} {when}", markup=False, soft_wrap=True)
+    return OK
+
+
+def _logs(places: Places) -> list[LogLayout]:
+    layout = DataLayout(places.data)
+    names = sorted(path.name for path in layout.logs.iterdir() if path.is_dir()) if layout.logs.is_dir() else []
+    if not names:
+        raise NotFoundError(f"there is no log at {places.data} yet; `affidavit up` makes the first one")
+    return [layout.log(name) for name in names]
 
 
 def _answer(places: Places, log: LogLayout) -> dict[str, Any]:

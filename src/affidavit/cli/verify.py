@@ -75,10 +75,8 @@ def verify(
     places = find_places(os.environ)
     data = (path or places.data).absolute()
     if data.is_file():
-        if pin or promise or require_anchor:
-            message = "a proof of one record anchors nothing: --pin, --promise and --require-anchor are for a directory"
-            raise ConfigError(message)
-        return verify_one_proof(data, vkey=vkey, places=places, as_json=json)
+        of_log = bool(pin or promise or require_anchor)
+        return verify_one_proof(data, vkey=vkey, places=places, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)

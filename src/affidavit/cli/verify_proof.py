@@ -15,8 +15,14 @@ from affidavit.tlog.note import encode_base64
 from affidavit.tlog.proof import PROOF_SIZE_MAX, parse_proof
 
 
-def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, as_json: bool) -> int:
-    """Check a proof, and say what it shows and what it does not; returns the exit code."""
+def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: bool, as_json: bool) -> int:
+    """Check a proof, and say what it shows and what it does not; returns the exit code.
+
+    `of_log`: something was asked that only a whole log can answer.
+    """
+    if of_log:
+        message = "a proof of one record anchors nothing: --pin, --promise and --require-anchor are for a directory"
+        raise ConfigError(message)
     with path.open("rb") as file:
         data = file.read(PROOF_SIZE_MAX + 1)
     try:
@@ -56,7 +62,7 @@ def _vkeys(data: bytes, *, vkey: Path | None, places: Places) -> LogVkeys:
 
 def _report(integrity: str, proof: dict[str, object]) -> dict[str, object]:
     """As of a directory, for who reads both: one proof judges no log, whatever it shows of its record."""
-    axes: dict[str, object] = {axis: "NOT ASSESSED" for axis in AXES}
+    axes: dict[str, object] = dict.fromkeys(AXES, "NOT ASSESSED")
     return {
         **axes,
         "integrity": integrity,

@@ -44,6 +44,15 @@ class LogLayout:
         """The head of one size."""
         return self.heads / str(size)
 
+    @property
+    def anchors(self) -> Path:
+        """Outside evidence for heads: files called `<size>.<kind>`."""
+        return self.directory / "anchors"
+
+    def timestamp(self, size: int) -> Path:
+        """The timestamp of the head of one size."""
+        return self.anchors / f"{size}.tsr"
+
     def bodies(self, segment: int) -> Path:
         """Bodies of a segment."""
         return self.directory / "bodies" / f"{segment:06d}"

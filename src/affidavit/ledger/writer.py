@@ -121,7 +121,9 @@ class LogWriter:
             self._header_at, self._body_at = part.header_at + len(part.headers), part.body_at + len(part.bodies)
 
     def thin_heads(self, *, now_s: int, kept_s: int) -> int:
-        """Unlink heads older than `kept_s` but for the last of each minute, and the newest; returns how many went.
+        """Unlink heads older than `kept_s` but for the last of each minute, those with anchors, and the newest.
+
+        Returns how many went.
 
         A head's age is that of its file: it decides what is kept, never what is believed.
         """
@@ -133,7 +135,8 @@ class LogWriter:
             last_of_minute[minute] = max(size, last_of_minute.get(minute, 0))
             if now_s - written_s > kept_s and size != self.size:
                 old.append((size, minute))
-        gone = [size for size, minute in old if last_of_minute[minute] != size]
+        anchored = {path.name.partition(".")[0] for path in self.layout.anchors.glob("*")}
+        gone = [size for size, minute in old if last_of_minute[minute] != size and str(size) not in anchored]
         for size in gone:
             self._disk.unlink(self.layout.head(size))
         return len(gone)

@@ -217,3 +217,27 @@ def test_defaults_are_the_gateways_own():
     for name in shared:
         assert getattr(gateway, name) == getattr(bounds, name), name
     assert Upstream(base_url="x").connect_timeout_s == UpstreamSettings(base_url="x").connect_timeout_s
+
+
+def test_an_authority_for_timestamps_needs_roots_and_an_address(tmp_path: Path):
+    both = '[timestamps]\nurl = "http://tsa.example/tsr"\ncertificates = "roots.pem"\n'
+    assert parse(both).timestamps.url == "http://tsa.example/tsr"
+    for line in both.splitlines()[1:]:
+        assert "needs both" in refusal(f"[timestamps]\n{line}\n")
+    for url in (
+        "tsa.example",
+        "ftp://tsa.example/",
+        "http://",
+        "http://user:word@tsa.example/",
+        "http://a b/",
+        "http://[x/",
+    ):
+        text = refusal(both.replace("http://tsa.example/tsr", url))
+        assert "not an address" in text
+        assert "word" not in text.replace("password", "")
+    path = tmp_path / NAME
+    path.write_text(both)
+    with pytest.raises(ConfigError, match=r"timestamps\.certificates: there is no file"):
+        load_config(path)
+    (tmp_path / "roots.pem").write_text("")
+    assert load_config(path).config.timestamps.certificates == "roots.pem"

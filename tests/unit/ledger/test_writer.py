@@ -274,3 +274,17 @@ def test_the_highest_version_of_a_sheet_is_in_force(tmp_path: Path) -> None:
     for name in ("000000.1", "000000.2", "000000.10", "000000.10.tmp", "000001.99"):
         (tmp_path / "sheets" / name).touch()
     assert layout.sheet_version(0) == 10
+
+
+def test_old_heads_go_but_for_the_last_of_a_minute_the_newest_and_those_with_anchors(bench: Bench) -> None:
+    writer = bench.open()
+    for count in range(1, 6):
+        writer.publish(bench.part(writer, count))
+    sizes = (0, 1, 3, 6, 10, 15)
+    for size in sizes:
+        os.utime(bench.layout.head(size), (1_000_000 + size, 1_000_000 + size))  # all of one minute
+    bench.layout.anchors.mkdir()
+    bench.layout.timestamp(3).write_bytes(b"what an authority said")
+    assert writer.thin_heads(now_s=1_000_100, kept_s=1_000) == 0
+    assert writer.thin_heads(now_s=1_010_000, kept_s=1_000) == 4
+    assert {path.name for path in bench.layout.heads.iterdir()} == {"3", "15"}

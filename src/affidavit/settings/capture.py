@@ -1,7 +1,4 @@
-"""Tables of `affidavit.toml` that `affidavit.config` puts together with its own, by the room that they are about.
-
-Promise: values only, as in `affidavit.config`, which reads and checks them.
-"""
+"""The table `[capture]` of the configuration."""
 
 from __future__ import annotations
 
