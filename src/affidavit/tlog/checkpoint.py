@@ -25,6 +25,10 @@ _FIXED_LINES: Final = 3
 _DECIMAL: Final = re.compile(rf"0|[1-9][0-9]{{0,{DECIMAL_DIGITS_MAX - 1}}}")
 
 
+class EmptyTreeRootError(FormatError):
+    """A checkpoint of size 0 states a root that is not the root of the empty tree; all else about it is in order."""
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """The head of a log: `root` is the RFC 6962 root of its first `size` entries."""
 
@@ -58,7 +62,7 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
     origin, size, root, *extensions = lines
     checkpoint = Checkpoint(origin, parse_decimal(size), parse_hash(root), tuple(extensions))
     if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-        raise FormatError("a checkpoint of size 0 has a root that is not the root of the empty tree")
+        raise EmptyTreeRootError("a checkpoint of size 0 has a root that is not the root of the empty tree")
     return checkpoint
 
 

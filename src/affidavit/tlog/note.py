@@ -193,6 +193,25 @@ def _format_signature(signature: NoteSignature) -> str:
     return f"{_SIGNATURE_PREFIX}{signature.name} {encode_base64(signature.key_id + signature.signature)}\n"
 
 
+def parse_signature_lines(data: bytes) -> tuple[NoteSignature, ...]:
+    """Read signature lines that stand alone, as a witness answers them: at least one, each ended by a newline."""
+    content = decode_text(data)
+    if not content.endswith("\n"):
+        raise FormatError("not signature lines: each of them ends in a newline")
+    lines = content[:-1].split("\n")
+    if len(lines) > SIGNATURES_MAX:
+        raise FormatError(f"{len(lines)} signature lines are refused: the limit is {SIGNATURES_MAX}")
+    return tuple(_parse_signature(line) for line in lines)
+
+
+def format_signature_lines(signatures: Sequence[NoteSignature]) -> bytes:
+    """Write signature lines alone. What `parse_signature_lines` would not read back the same is refused."""
+    data = encode_text("".join(map(_format_signature, signatures)))
+    if parse_signature_lines(data) != tuple(signatures):
+        raise FormatError("these are no signature lines")
+    return data
+
+
 def parse_note(data: bytes) -> Note:
     """Take a note apart (signed-note, "Format"); none of it may be believed before `open_note`."""
     if len(data) > NOTE_SIZE_MAX:

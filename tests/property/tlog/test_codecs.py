@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from affidavit.errors import FormatError
+from affidavit.tlog.add_checkpoint import AddCheckpoint, format_add_checkpoint, parse_add_checkpoint
 from affidavit.tlog.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
 from affidavit.tlog.entry import format_bundle, parse_bundle
 from affidavit.tlog.merkle import EMPTY_ROOT, TREE_SIZE_MAX
@@ -22,8 +23,10 @@ from affidavit.tlog.note import (
     decode_base64,
     encode_base64,
     format_note,
+    format_signature_lines,
     format_vkey,
     parse_note,
+    parse_signature_lines,
     parse_vkey,
     verifier_key,
 )
@@ -59,6 +62,15 @@ proofs = st.builds(
     checkpoints,
     st.lists(signatures, min_size=1, max_size=3),
     st.one_of(st.none(), st.binary(min_size=1, max_size=100)),
+)
+requests = st.builds(
+    lambda old_size, path, checkpoint, signed: AddCheckpoint(
+        old_size, tuple(path), format_note(Note(format_checkpoint(checkpoint), tuple(signed)))
+    ),
+    st.integers(0, TREE_SIZE_MAX),
+    st.lists(hashes, max_size=63),
+    checkpoints,
+    st.lists(signatures, min_size=1, max_size=3),
 )
 
 
@@ -110,6 +122,12 @@ CODECS = {
     "vkey": (verifier_keys(), format_vkey, parse_vkey),
     "tile path": (tiles, format_tile_path, parse_tile_path),
     "proof": (proofs, format_proof, parse_proof),
+    "request to a witness": (requests, format_add_checkpoint, parse_add_checkpoint),
+    "signature lines": (
+        st.lists(signatures, min_size=1, max_size=5).map(tuple),
+        format_signature_lines,
+        parse_signature_lines,
+    ),
     "policy": (policies(), format_policy, parse_policy),
     "base64": (st.binary(max_size=80), encode_base64, decode_base64),
 }
@@ -166,6 +184,8 @@ PARSERS: list[Callable[[bytes], object]] = [
     parse_checkpoint,
     parse_proof,
     parse_policy,
+    parse_add_checkpoint,
+    parse_signature_lines,
     lambda data: parse_bundle(data, 3),
     lambda data: parse_vkey(data.decode("latin-1")),
     lambda data: parse_tile_path(data.decode("latin-1")),
