@@ -87,6 +87,15 @@ KEY_SEALING_DESTROYED: Final = _routine(
 LOG_GAP: Final = Notice("log.gap", ERROR, "Durable bytes had changed; a gap leaf says so in each log.", ("count",))
 LOG_LAGGING: Final = Notice("log.lagging", WARNING, "Sealing has fallen behind by more than a minute.", ("lag_s",))
 LOG_CAUGHT_UP: Final = Notice("log.caught_up", INFO, "Sealing has caught up.", ("behind_s",))
+WITNESS_READY: Final = Notice("witness.ready", INFO, "A witness takes requests.", ("logs",))
+WITNESS_FORK: Final = Notice(
+    "witness.fork",
+    CRITICAL,
+    "A head that its log signed does not extend the head that this witness cosigned.",
+    ("log", "held", "offered"),
+)
+WITNESS_EVIDENCE: Final = Notice("witness.evidence", WARNING, "Two heads of a fork are kept as evidence.", ("name",))
+WITNESS_FAILED: Final = Notice("witness.failed", ERROR, "This witness cannot cosign, or not keep evidence.")
 OTHER: Final = Notice("other", INFO, "Anything else, such as a library's warning; it keeps its own level.")
 
 NOTICES: Final[dict[str, Notice]] = {

@@ -63,6 +63,7 @@ _COMMANDS: Final = (
     ("affidavit.cli.config:app", "config", _KEEP, "Check or explain the configuration."),
     ("affidavit.cli.keys:app", "keys", _KEEP, "Back up the keys."),
     ("affidavit.cli.index:app", "index", _KEEP, "Make the search index again, or tell how far it is."),
+    ("affidavit.cli.witness:app", "witness", _KEEP, "Be a witness of somebody's log, on a machine that is not theirs."),
     ("affidavit.cli.log:app", "log", _KEEP, "Tell where the servable logs lie; have heads timestamped."),
     ("affidavit.cli.bench:bench", "bench", _KEEP, "Run a benchmark, from a checkout."),
 )
