@@ -24,8 +24,10 @@ from msgspec import Meta
 from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, StructType, Type, type_info
 
 from affidavit.errors import ConfigError
+from affidavit.settings.api import Api
 from affidavit.settings.capture import Capture
 from affidavit.settings.timestamps import Timestamps
+from affidavit.settings.witnesses import Anchor, Witness
 from affidavit.text import b64u
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -253,21 +255,6 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = 24
 
 
-class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The door for readers and monitors: search over HTTP, metrics and health."""
-
-    listen: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "Loopback address and port, `HOST:PORT`; without it the gateway's port + 1 on 127.0.0.1, or a free "
-                "one if that is taken. Other addresses are refused until there is a login. Records are given only to "
-                "who sends the token in `reader.token` of the key directory."
-            )
-        ),
-    ] = None
-
-
 PUBLIC_UPSTREAMS: Final[Mapping[str, Upstream]] = {
     "openai": Upstream(base_url="https://api.openai.com"),
     "anthropic": Upstream(base_url="https://api.anthropic.com"),
@@ -286,6 +273,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: Api = Api()
     capture: Capture = Capture()
     timestamps: Timestamps = Timestamps()
+    anchor: Anchor = Anchor()
+    witnesses: dict[str, Witness] = msgspec.field(default_factory=dict)
 
     @property
     def api_address(self) -> Address:

@@ -87,6 +87,14 @@ KEY_SEALING_DESTROYED: Final = _routine(
 LOG_GAP: Final = Notice("log.gap", ERROR, "Durable bytes had changed; a gap leaf says so in each log.", ("count",))
 LOG_LAGGING: Final = Notice("log.lagging", WARNING, "Sealing has fallen behind by more than a minute.", ("lag_s",))
 LOG_CAUGHT_UP: Final = Notice("log.caught_up", INFO, "Sealing has caught up.", ("behind_s",))
+ANCHOR_AWAY: Final = Notice("anchor.away", WARNING, "A witness confirms no heads at present.", ("witness",))
+ANCHOR_BACK: Final = Notice("anchor.back", INFO, "A witness confirms our heads again.", ("witness",))
+ANCHOR_CONTRADICTION: Final = Notice(
+    "anchor.contradiction",
+    CRITICAL,
+    "A witness remembers another history of a log than the one that lies here.",
+    ("witness",),
+)
 WITNESS_READY: Final = Notice("witness.ready", INFO, "A witness takes requests.", ("logs",))
 WITNESS_FORK: Final = Notice(
     "witness.fork",

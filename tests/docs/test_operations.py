@@ -14,6 +14,7 @@ from affidavit.cli.exit_codes import EXIT_CODES
 from affidavit.notice import NOTICES
 from affidavit.seal.figures import families
 from affidavit.serve.doctor.check import CHECKS
+from affidavit.witness.figures import families as anchor_families
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -38,7 +39,7 @@ def test_every_notice_is_listed():
 
 
 def test_every_metric_is_listed():
-    published = [(family, (family.label,)) for family in (*FAMILIES, *families(("default",)))]
+    published = [(family, (family.label,)) for family in (*FAMILIES, *families(("default",)), *anchor_families((), ()))]
     own = {"affidavit_build_info": ("version",)}
     perprocess = ("affidavit_process_up", "affidavit_process_restarts_total", "affidavit_figures_age_seconds")
     expected = [

@@ -19,6 +19,8 @@ SILENT_US_MAX: Final = 30_000_000
 """Figures are renewed each second; a process that writes none for half a minute hangs, or its disk does."""
 SEALER: Final = "sealer"
 WORKER: Final = "worker"
+ANCHOR: Final = "anchor"
+"""No call needs it, so its death is no reason to send calls elsewhere."""
 
 REASONS: Final[dict[str, str]] = {
     "no_board": "the supervisor's notice board cannot be read",
@@ -70,7 +72,7 @@ def _reasons(view: View) -> Iterator[str]:
         yield "no_gateway"
     elif board.state in {"starting", "stopping", "stopped"}:
         yield "stopping" if board.state != "starting" else "starting"
-    elif any(note.state != "ready" for note in board.processes):
+    elif any(note.state != "ready" for note in board.processes if note.role != ANCHOR):
         yield "process_not_ready"
     else:
         yield from _of_processes(view, roles=[note.role for note in board.processes])

@@ -15,6 +15,7 @@ from affidavit.cli.exit_codes import EXIT_CODES, OK, USAGE
 from affidavit.cli.present import answers, print_json, remark
 from affidavit.config import CONFIG_NAME, Config, Setting, load_config, settings, tables
 from affidavit.ledger.places import CONFIG_VARIABLE, DATA_VARIABLE, KEYS_VARIABLE, find_config, find_places
+from affidavit.witness.peers import configured_peers
 
 app = App(name="config", help="Check or explain the configuration.")
 
@@ -50,6 +51,7 @@ def check(
     """
     path = file or find_config(os.environ, find_places(os.environ))
     loaded = load_config(path)
+    configured_peers(loaded.config.witnesses)
     if json:
         print_json(
             {

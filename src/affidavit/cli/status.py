@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 from cyclopts import Parameter
 from rich.table import Table
 
@@ -17,6 +18,9 @@ from affidavit.ledger.board import Board, read_board
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import Places, find_places, holder_of
 from affidavit.ledger.reader import head_size
+from affidavit.serve.plan import ANCHOR
+from affidavit.witness.attestor import anchored_sizes
+from affidavit.witness.figures import read_states
 
 _PARTS: Final = ("tree", "heads", "bodies", "headers", "sheets", "ids", "anchors")
 
@@ -52,7 +56,9 @@ def _answer(places: Places) -> dict[str, Any]:
     board = read_board(places) if holder is not None else None
     sealer = _ask_sealer(places) if board is not None else None
     everybody_ready = (
-        board is not None and board.state == "ready" and all(note.state == "ready" for note in board.processes)
+        board is not None
+        and board.state == "ready"
+        and all(note.state == "ready" for note in board.processes if note.role != ANCHOR)
     )
     return {
         "ready": bool(
@@ -74,6 +80,8 @@ def _answer(places: Places) -> dict[str, Any]:
         "index": None if sealer is None else sealer.get("index"),
         "masking": None if sealer is None else sealer.get("masking"),
         "logs": _sizes_of_logs(places.data),
+        "anchored": _anchored(places.data),
+        "witnesses": [msgspec.to_builtins(state) for state in (read_states(places.run) if holder else ())],
         "disk": _disk(places.data),
         "data": str(places.data),
         "keys": str(places.keys),
@@ -99,6 +107,14 @@ def _sizes_of_logs(data: Path) -> dict[str, int]:
     layout = DataLayout(data)
     names = sorted(path.name for path in layout.logs.iterdir()) if layout.logs.is_dir() else []
     return {name: head_size(layout.log(name)) for name in names}
+
+
+def _anchored(data: Path) -> dict[str, int]:
+    """The largest size of each log for which lines of others lie here; whether they are a quorum, `verify` judges."""
+    layout = DataLayout(data)
+    names = sorted(path.name for path in layout.logs.iterdir()) if layout.logs.is_dir() else []
+    found = {name: next(iter(anchored_sizes(layout.log(name))), None) for name in names}
+    return {name: size for name, size in found.items() if size is not None}
 
 
 def _disk(data: Path) -> dict[str, int]:
@@ -138,10 +154,16 @@ def _print(answer: dict[str, Any], places: Places) -> None:
         console.print(_index_line(answer["index"]), markup=False)
     if answer["masking"] is not None:
         console.print(answer["masking"], markup=False)
+    for witness in answer["witnesses"]:
+        if witness["problem"] is not None:
+            remark(f"problem: witness {witness['name']}: {witness['problem']}")
     for problem in answer["problems"]:
         remark(f"problem: {problem}")
     if answer["logs"]:
         console.print(", ".join(f"log {name}: {size} leaves" for name, size in answer["logs"].items()), markup=False)
+        if answer["anchored"]:
+            confirmed = ", ".join(f"log {name}: {size} leaves" for name, size in answer["anchored"].items())
+            console.print(f"confirmed by others: {confirmed}", markup=False)
         sizes = ", ".join(f"{part} {size_text(count)}" for part, count in answer["disk"].items() if count)
         console.print(f"on disk: {sizes}", markup=False)
     board = read_board(places)

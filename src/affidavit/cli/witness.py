@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -80,11 +80,14 @@ def serve(
             store.add_logs(keys)
         (sock,) = listen(address, door="witness", count=1, sleep=time.sleep)
         with sock:
-            url = f"http://{bound_address(sock, host=address.host)}"
-            _print(_about(directory, store.identity.vkeys, url=url), as_json=json)
-            sys.stdout.flush()
-            witness = Witness(store, clock_s=lambda: int(time.time()))
-            asyncio.run(_serve(witness, sock, journal, logs=len(list(known_origins(directory)))))
+            about = _about(directory, store.identity.vkeys, url=f"http://{bound_address(sock, host=address.host)}")
+
+            def ready() -> None:
+                _print(about, as_json=json)
+                sys.stdout.flush()
+                say(journal, WITNESS_READY, "the witness takes requests", logs=len(about["logs"]))
+
+            asyncio.run(_serve(Witness(store, clock_s=lambda: int(time.time())), sock, ready=ready))
     return OK
 
 
@@ -118,14 +121,10 @@ def add(
     return OK
 
 
-async def _serve(witness: Witness, sock: socket.socket, journal: logging.Logger, *, logs: int) -> None:
+async def _serve(witness: Witness, sock: socket.socket, *, ready: Callable[[], None]) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-    def ready() -> None:
-        say(journal, WITNESS_READY, "the witness takes requests", logs=logs)
-
     await Server(witness).run(sock, stop=stop, ready=ready)
 
 

@@ -49,9 +49,13 @@ class LogLayout:
         """Outside evidence for heads: files called `<size>.<kind>`."""
         return self.directory / "anchors"
 
+    def anchor(self, size: int, kind: str) -> Path:
+        """Evidence of one kind (`witness`: the head with lines of others) for the head of one size."""
+        return self.anchors / f"{size}.{kind}"
+
     def timestamp(self, size: int) -> Path:
         """The timestamp of the head of one size."""
-        return self.anchors / f"{size}.tsr"
+        return self.anchor(size, "tsr")
 
     def bodies(self, segment: int) -> Path:
         """Bodies of a segment."""

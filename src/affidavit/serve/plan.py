@@ -1,7 +1,8 @@
 """Which processes a service has, and in which order they start; they stop in the opposite order.
 
 The signer comes first, since the sealer cannot open a log without it. The sealer comes before all who write, since it
-makes the sealing key, and it stops after them, so that it seals what they left. Workers come last: nobody is let in
+makes the sealing key, and it stops after them, so that it seals what they left. The anchor process, where there are
+witnesses, stops after the sealer, so that the last head is shown to them. Workers come last: nobody is let in
 before everything behind the door stands.
 """
 
@@ -16,6 +17,7 @@ from affidavit.ledger.places import Purpose
 SIGNER: Final = "signer"
 SEALER: Final = "sealer"
 API: Final = "api"
+ANCHOR: Final = "anchor"
 WORKER: Final = "worker"
 SEALER_NICENESS: Final = 10
 """Calls come first; the sealer is never starved, since a worker has nothing to do while it waits for the disk."""
@@ -26,10 +28,11 @@ Plan = tuple[tuple[str, ...], ...]
 
 def plan_for(config: Config, *, purpose: Purpose) -> Plan:
     """The groups of a service."""
-    behind: Plan = ((SIGNER,), (SEALER,), (API,))
+    behind: Plan = ((SEALER,), (API,))
     if purpose == "reading":
-        return behind
-    return (*behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
+        return ((SIGNER,), *behind)
+    before = (SIGNER, ANCHOR) if config.witnesses else (SIGNER,)
+    return (before, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
 
 
 def worker_count(config: Config) -> int:

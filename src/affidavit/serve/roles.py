@@ -13,7 +13,7 @@ import time
 from threading import Thread
 
 from affidavit.errors import ServiceError
-from affidavit.serve.plan import API, SEALER, SIGNER, worker_number
+from affidavit.serve.plan import ANCHOR, API, SEALER, SIGNER, worker_number
 from affidavit.serve.post import Post, Role
 
 
@@ -25,6 +25,8 @@ def load_role(role: str) -> Role:
         return _sealer()
     if role == API:
         return _api()
+    if role == ANCHOR:
+        return _anchor()
     if worker_number(role) is not None:
         return _worker()
     raise ServiceError(f"there is no process called {role!r}")
@@ -84,6 +86,42 @@ def _api() -> Role:
         )
 
     return api
+
+
+def _anchor() -> Role:
+    from affidavit.ledger.directory import Disk
+    from affidavit.ledger.figures import service_of
+    from affidavit.witness.anchor import run
+    from affidavit.witness.attestor import AnchorFiles, WitnessAttestor
+    from affidavit.witness.client import WitnessClient
+    from affidavit.witness.figures import AnchorFigures
+    from affidavit.witness.peers import configured_peers
+
+    def anchor(post: Post) -> None:
+        config = post.loaded.config
+        files = AnchorFiles(Disk())
+
+        def connect(url: str) -> WitnessClient:
+            return WitnessClient(url, timeout_s=config.anchor.timeout_s)
+
+        def publish(figures: AnchorFigures) -> None:
+            figures.open(post.places.run, role=post.assignment.role, service=service_of(os.getppid()))
+
+        run(
+            places=post.places,
+            logs=config.logs,
+            attestors=[
+                WitnessAttestor(peer, files=files, public=post.places.public, connect=connect)
+                for peer in configured_peers(config.witnesses)
+            ],
+            every_s=config.anchor.every_s,
+            lifeline=post.lifeline,
+            ready=post.ready,
+            lose=post.lose,
+            publish=publish,
+        )
+
+    return anchor
 
 
 def _worker() -> Role:

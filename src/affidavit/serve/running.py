@@ -25,6 +25,7 @@ from affidavit.serve.journal import open_journal
 from affidavit.serve.listening import NO_DOORS, open_doors
 from affidavit.serve.plan import plan_for, worker_count
 from affidavit.serve.supervisor import Signals, Supervisor
+from affidavit.witness.peers import configured_peers
 
 _UNKNOWN_FD = -1
 
@@ -67,6 +68,7 @@ def run_service(
     """
     places = find_places(environment)
     loaded = load_config(find_config(environment, places))
+    configured_peers(loaded.config.witnesses)  # nothing is started with keys that are none
     level: LogLevel = "info" if purpose == "service" else "warning"
     open_journal(role="supervisor", form=log_form, level=level)
     lease = take_lease(places, purpose=purpose, clock_us=_clock_us, random=os.urandom, sleep=time.sleep)

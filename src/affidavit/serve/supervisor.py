@@ -37,11 +37,11 @@ from affidavit.notice import (
 )
 from affidavit.serve.assignment import Assignment
 from affidavit.serve.child import Child
-from affidavit.serve.plan import API, SEALER, SIGNER, Plan, worker_number
+from affidavit.serve.plan import ANCHOR, API, SEALER, SIGNER, Plan, worker_number
 
 WORKER_GRACE_S: Final = 5.0
 """Beyond the time that calls may take to drain, for writing down that the worker stopped."""
-STOP_S_MAX: Final = {API: 10.0, SEALER: 40.0, SIGNER: 5.0}
+STOP_S_MAX: Final = {API: 10.0, SEALER: 40.0, SIGNER: 5.0, ANCHOR: 5.0}
 """How long each may take to stop. With 30 s for draining it stays below the 90 s of the systemd unit; whoever is slower
 is killed, which loses
 nothing: what the sealer did not seal lies in the write-ahead log."""
@@ -283,8 +283,8 @@ class Supervisor:
             return (self._sockets[number].fileno(),)
         if role == API:
             return () if self._door is None else (self._door.fileno(),)
-        # The two that write the ledger hold the lease as well: no second service starts before they are gone.
-        return lock_fds if role in {SIGNER, SEALER} else ()
+        # Those that write the ledger hold the lease as well: no second service starts before they are gone.
+        return lock_fds if role in {SIGNER, SEALER, ANCHOR} else ()
 
     def _assignment_of(self, child: Child) -> Assignment:
         number = worker_number(child.role)

@@ -7,7 +7,7 @@ witness that forgets would vouch for a second history.
 Required order: `open_store` (first start: makes keys) → `add_logs` → `head`, `keep`. The directory must never be put
 back from a backup; a witness that lost it starts with new keys. Nothing is cached: another process may add logs.
 
-Layout: docs/formats.md, section 15.
+Layout: docs/formats.md, section 17.
 """
 
 from __future__ import annotations

@@ -121,6 +121,10 @@ def test_nobody_is_let_in_before_everything_behind_the_door_stands():
         ("worker0", "worker1", "worker2"),
     )
     assert plan_for(config, purpose="reading") == (("signer",), ("sealer",), ("api",))
+    vkey = f"w+00000000+{'A' * 44}"
+    config = parse_config(f'[witnesses.w]\nurl = "http://w"\nvkeys = ["{vkey}"]\n'.encode(), name="x")
+    assert plan_for(config, purpose="service")[:2] == (("signer", "anchor"), ("sealer",))
+    assert plan_for(config, purpose="reading") == (("signer",), ("sealer",), ("api",))
     assert worker_count(parse_config(b"", name="x")) == len(os.sched_getaffinity(0))
     assert [worker_number(role) for role in ("worker0", "worker12", "api", "sealer")] == [0, 12, None, None]
 
