@@ -142,6 +142,15 @@ class LogReader:
         return data
 
 
+def check_ids(path: Path) -> bool:
+    """Whether a map of ids is whole."""
+    try:
+        _parse_ids(path.read_bytes())
+    except (OSError, CorruptionError):
+        return False
+    return True
+
+
 def _store(path: Path, data: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_bytes(data)
