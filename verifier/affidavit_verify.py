@@ -817,6 +817,13 @@ _config = {"sha256": _or_null(_digest)}
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 _promise_key = {"vkey": _text}
 
+_signature, _word = _matching(r"[A-Za-z0-9_-]{85}[AQgw]"), _matching("[a-z][a-z0-9_]{0,31}")
+_approvals = _array(_object({"approver": _project, "signature": _signature}))
+_approved = {"approvals": _approvals, "approvers": _count, "expires_us": _positive}
+_approvers = _array(_object({"key": _digest, "name": _project}))
+_range = _array(_count)
+_ranges = _array(lambda value: _range(value) and len(value) == 2)
+
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
 SPOKEN: dict[str, Test] = {
     "epoch.open": _with_optional({"epoch": _positive, "previous": _or_null(_count)}, _optional_clock),
@@ -826,11 +833,24 @@ SPOKEN: dict[str, Test] = {
     "source.start": _with_optional({"heartbeat_s": _positive}, _optional_clock),
     "source.clock": _with_optional({"step_us": _integer}, _optional_clock),
     "source.lost": _object({"id": _matching(_SOURCE), "boot": _matching(_BOOT)}),
+    "hold.place": _object({"hold": _project, "ranges": _ranges}),
+    "hold.release": _object({**_approved, "hold": _project, "placed": _count}),
+    "erasure": _object(
+        {
+            **_approved,
+            "leaves": _array(_count),
+            "reason": _word,
+            "sheets": _array(_object({"segment": _count, "version": _positive})),
+        }
+    ),
 }
 SPOKEN_BY_SYSTEM: dict[str, Test] = {
     **SPOKEN,
     "epoch.close": _with_optional({**_epoch, "roster": _array(_object(_row))}, _epoch_later),
     "project.create": _object(_creation),
+    "approvers.change": _object(
+        {"approvals": _approvals, "approvers": _approvers, "expires_us": _positive, "previous": _or_null(_count)}
+    ),
     "config.change": _one_of(_object(_config), _object({**_config, "masking": _digest})),
     "promise.key": _object(_promise_key),
 }
@@ -876,6 +896,15 @@ IDS_AT_ONCE = 1 << 20  # ids compared in one set (about 80 MB)
 Source = tuple[bytes, bytes]  # id and boot
 
 
+class Act(NamedTuple):
+    """A leaf that says what somebody may no longer do, or what is no longer there; section 18 of the formats."""
+
+    entry: int
+    time_us: int
+    kind: str
+    data: dict[str, Any]
+
+
 class Testimony:
     """Sequences, epochs, gaps, sheets, projects and configuration, gathered leaf by leaf in order.
 
@@ -903,6 +932,8 @@ class Testimony:
         self.ever_on_roster: set[str] = set()
         self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
         self.doubted: set[Source] = set()  # sources that last said that their clock is not kept
+        self.acts: list[Act] = []  # in their order
+        self.raised: list[tuple[int, int, int]] = []  # entry, segment, version: first word of a later key sheet
 
     def fail(self, code: str, what: str, axis: str = "completeness") -> None:
         """A finding; what is counted cannot be judged any more once a leaf could not be read."""
@@ -982,6 +1013,8 @@ class Testimony:
             self.config = data["sha256"]
         elif kind == "promise.key":
             self.promise_vkeys.append(data["vkey"])
+        else:
+            self.acts.append(Act(index, self.sources[source][1], kind, data))
 
     def _close(self, index: int, data: dict[str, Any]) -> None:
         if not self.is_open or data["epoch"] != self.epoch:
@@ -1047,7 +1080,11 @@ class Testimony:
     def _sheet(self, index: int, data: dict[str, Any]) -> None:
         if data["rows"] > SEGMENT or SEGMENT * data["segment"] + data["rows"] > index:
             self.fail("SHEET-STATEMENT", f"entry {index}: states rows of leaves that come after it", "erasure")
-        elif data["version"] >= self.sheets.get(data["segment"], data)["version"]:
+            return
+        known = self.sheets.get(data["segment"])
+        if data["version"] > (known["version"] if known else 1):
+            self.raised.append((index, data["segment"], data["version"]))
+        if known is None or data["version"] >= known["version"]:
             self.sheets[data["segment"]] = data
 
     def conclude(self) -> None:
@@ -1095,6 +1132,135 @@ def uncovered(missing: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> 
             at += 1
         if low <= last:
             yield low, last
+
+
+class Approvers(NamedTuple):
+    """Who may approve, from one leaf of the system log on."""
+
+    entry: int
+    time_us: int
+    keys: dict[str, bytes]
+
+
+class Acts:
+    """Erasures, holds and lists of approvers of one log: two persons must have signed the exact scope of each act."""
+
+    def __init__(self, report: Report, log: str, origin: str, lists: list[Approvers]) -> None:
+        self.report, self.log, self.origin, self.lists = report, log, origin, lists
+
+    def fail(self, act: Act, code: str, what: str) -> None:
+        self.report.fail(code, self.log, f"entry {act.entry}: {act.kind}: {what}", "authority")
+
+    def hear_approvers(self, acts: list[Act]) -> None:
+        """The system log's lists; one that came to be without its approvals is nobody's list."""
+        for act in acts:
+            if act.kind != "approvers.change":
+                continue
+            listed = act.data["approvers"]
+            names = [one["name"] for one in listed]
+            keys = {one["name"]: from_b64u(one["key"]) for one in listed}
+            newest = self.lists[-1] if self.lists else None
+            if act.data["previous"] != (newest.entry if newest else None):
+                self.fail(act, "ACT-FORM", "it does not name the list that it replaces")
+            elif names != sorted(keys) or len(set(keys.values())) != len(names) or len(names) < 2:
+                self.fail(act, "ACT-FORM", "its approvers are not two or more, in order, each with their own key")
+            elif newest is None or self.is_approved(act, newest):
+                self.lists.append(Approvers(act.entry, act.time_us, keys))
+
+    def is_allowed(self, act: Act) -> bool:
+        in_force = [one for one in self.lists if one.time_us <= act.time_us]
+        if not in_force or in_force[-1].entry != act.data["approvers"]:
+            self.fail(act, "APPROVERS-UNKNOWN", "it does not name the list of approvers that was in force")
+            return False
+        return self.is_approved(act, in_force[-1])
+
+    def is_approved(self, act: Act, by: Approvers) -> bool:
+        """Signatures over the log's origin, the type, and the data without them."""
+        approvals = act.data["approvals"]
+        names = [approval["approver"] for approval in approvals]
+        scope = {name: value for name, value in act.data.items() if name != "approvals"}
+        message = b"affidavit/approval/v1\0"
+        for part in (self.origin.encode(), act.kind.encode()):
+            message += len(part).to_bytes(2, "big") + part
+        message += hashlib.sha256(json.dumps(scope, sort_keys=True, separators=(",", ":")).encode()).digest()
+        for approval in approvals:
+            key = by.keys.get(approval["approver"])
+            if key is None or not signed_by(key, message, from_b64u(approval["signature"])):
+                self.fail(act, "APPROVAL-FORGED", f"{approval['approver']} did not approve this")
+                return False
+        if names != sorted(set(names)):
+            self.fail(act, "ACT-FORM", "its approvals are not in order, or one stands twice")
+        elif len(names) < 2:
+            self.fail(act, "APPROVAL-MISSING", f"{len(names)} approved it, and two must")
+        elif act.time_us > act.data["expires_us"]:
+            self.fail(act, "APPROVAL-EXPIRED", "it came after its approvals had expired")
+        else:
+            return True
+        return False
+
+    def check(self, told: Testimony) -> None:
+        """Holds and erasures in their order, and whether an erasure stands behind each later key sheet."""
+        holds: dict[int, dict[str, Any]] = {}
+        versions: dict[int, int] = {}
+        named: dict[tuple[int, int], int] = {}
+        for act in told.acts:
+            if act.kind == "hold.place":
+                ranges = act.data["ranges"]
+                backwards = any(first > last for first, last in ranges)
+                if not ranges or backwards or any(one[1] >= other[0] for one, other in zip(ranges, ranges[1:])):
+                    self.fail(act, "ACT-FORM", "its ranges are none, or not in order")
+                holds[act.entry] = act.data  # it protects even if it is badly written
+            elif act.kind == "hold.release":
+                placed = holds.get(act.data["placed"])
+                if placed is None or placed["hold"] != act.data["hold"]:
+                    self.fail(act, "HOLD-UNKNOWN", "no such hold is in force")
+                elif self.is_allowed(act):
+                    del holds[act.data["placed"]]
+            elif act.kind == "erasure":
+                self.erase(act, told, holds, versions)
+                for sheet in act.data["sheets"]:
+                    versions[sheet["segment"]] = sheet["version"]
+                    named.setdefault((sheet["segment"], sheet["version"]), act.entry)
+        for index, segment, version in told.raised:
+            if named.get((segment, version), index) >= index:
+                what = f"entry {index}: version {version} of the key sheet of segment {segment}: no erasure names it"
+                self.report.fail("SHEET-UNAUTHORISED", self.log, what, "authority")
+
+    def erase(self, act: Act, told: Testimony, holds: dict[int, dict[str, Any]], versions: dict[int, int]) -> None:
+        leaves, right = act.data["leaves"], False
+        segments = sorted({leaf // SEGMENT for leaf in leaves})
+        sheets = [(sheet["segment"], sheet["version"]) for sheet in act.data["sheets"]]
+        if not leaves or any(one >= other for one, other in zip(leaves, leaves[1:])):
+            self.fail(act, "ACT-FORM", "its leaves are none, or not in order")
+        elif sheets != [(segment, versions.get(segment, 1) + 1) for segment in segments]:
+            self.fail(act, "ACT-FORM", "it does not name the next version of the key sheet of each of its leaves")
+        elif leaves[-1] >= act.entry or not all(told.has_body[leaf] for leaf in leaves):
+            self.fail(act, "ERASURE-SCOPE", "it names a leaf that comes after it, or one without a body")
+        else:
+            right = self.is_allowed(act)
+        for placed, hold in holds.items():
+            held = [leaf for leaf in leaves if any(first <= leaf <= last for first, last in hold["ranges"])]
+            if held:
+                self.fail(act, "UNDER-HOLD", f"it erases leaf {held[0]}, which the hold of entry {placed} covers")
+                right = False
+        if any(told.sheets.get(segment, {"version": 1})["version"] < version for segment, version in sheets):
+            what = f"entry {act.entry}: approved, and a key sheet still holds the keys"
+            self.report.warn("ERASURE-PENDING", self.log, what, "erasure")
+        elif right:
+            by = " and ".join(approval["approver"] for approval in act.data["approvals"])
+            what = f"entry {act.entry}: {len(leaves)} leaves, the first is {leaves[0]}, approved by {by}"
+            self.report.add("erasure", OK, "ERASED", self.log, what)
+
+
+def from_b64u(text: str) -> bytes:
+    return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+
+
+def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        return Ed25519Key(key).verify(message, signature)
+    except (Damage, ValueError):  # a key that is no point
+        return False
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1752,6 +1918,7 @@ class Verification:
             self.keys[log] = self.project_keys(log, told)
             self.check(place, log, self.examine_log, log, files_of[place])
         self.check("system", "system", self.check_projects, told)
+        self.check("acts", "system", self.check_acts)
         if "affidavit.toml" in names:
             self.check("affidavit.toml", "system", self.check_configuration, told)
         self.check("pins", None, self.check_pins)
@@ -1827,6 +1994,15 @@ class Verification:
                     self.report.fail(
                         "ROSTER-ROOT", name, f"the newest roster states another root at size {row['size']}"
                     )
+
+    def check_acts(self) -> None:
+        """Holds and erasures of every log, by those whom the system log lets approve."""
+        lists: list[Approvers] = []
+        for log in self.logs.values():  # the system log comes first
+            acts = Acts(self.report, log.name, log.origin or "", lists)
+            if log.name == "system":
+                acts.hear_approvers(log.told.acts)
+            acts.check(log.told)
 
     def check_configuration(self, told: Testimony) -> None:
         with self.directory.open("affidavit.toml") as file:

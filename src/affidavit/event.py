@@ -33,6 +33,10 @@ PROMISE_KEY: Final = "promise.key"
 EPOCH_OPEN: Final = "epoch.open"
 EPOCH_CLOSE: Final = "epoch.close"
 GAP: Final = "gap"
+APPROVERS_CHANGE: Final = "approvers.change"
+HOLD_PLACE: Final = "hold.place"
+HOLD_RELEASE: Final = "hold.release"
+ERASURE: Final = "erasure"
 
 SYSTEM_LOG: Final = "system"
 NUMBER_MAX: Final = 2**53 - 1

@@ -304,17 +304,6 @@ def sheets(ground: Ground) -> Iterator[Evidence]:
         (data / name).write_bytes(content)
         named = f"row {index} " if code == "SHEET-ROW" else name
         yield ground.judge(data).evidence("erasure", code, named=named, clause=clause)
-    insider = ground.insider()
-
-    def written_again(files: LogFiles) -> None:
-        files.version = 2
-        files.state_sheets_again()
-
-    insider.rewrite("default", written_again)
-    assert ground.judge(insider.data).report.erasure == "OK", "a second version that a leaf names"
-    (insider.data / "logs/default/sheets/000000.2").rename(insider.data / name)
-    found = ground.judge(insider.data)
-    yield found.evidence("erasure", "SHEET-CHANGED", named=name, clause="put an older sheet back")
 
 
 @attempt(44)

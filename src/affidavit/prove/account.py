@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,7 @@ from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.clocks import Clocks
 from affidavit.prove.leaves import (
     SPEAKING,
+    ActFacts,
     ConfigChange,
     EpochClose,
     EpochOpen,
@@ -69,6 +70,16 @@ class _Count:
         self.epoch = -1
 
 
+class Act(msgspec.Struct, frozen=True):
+    """A leaf that says what somebody may no longer do, or what is no longer there."""
+
+    index: int
+    time_us: int
+    kind: str
+    data: dict[str, Any]
+    facts: ActFacts
+
+
 class Account:
     """Everything that one log says of itself. Owner: the examination of that log."""
 
@@ -85,6 +96,10 @@ class Account:
         self.roster: tuple[RosterRow, ...] = ()
         """The newest."""
         self.ever_on_roster: Final[set[str]] = set()
+        self.acts: Final[list[Act]] = []
+        """In their order."""
+        self.raised_sheets: Final[list[tuple[int, int, int]]] = []
+        """Entry, segment and version, where a leaf first speaks of a later version of a key sheet."""
         self.unreadable = 0
         """Entries that are not leaves, or could not be read."""
         self._findings: Final = findings
@@ -207,7 +222,9 @@ class Account:
             self._findings.fail("LEAF", f"entry {index}: {error}")
             self.unreadable += 1
             return
-        if facts is not None and leaf.type != CONTENT_SHARED:
+        if isinstance(facts, ActFacts):
+            self.acts.append(Act(index, leaf.time_us, leaf.type, leaf.data or {}, facts))
+        elif facts is not None and leaf.type != CONTENT_SHARED:
             self._hear_facts(index, facts, key, leaf.src.seq)
 
     def _hear_facts(self, index: int, facts: Facts, key: Source, seq: int) -> None:
@@ -285,6 +302,8 @@ class Account:
             self._findings.fail("SHEET-STATEMENT", what, axis="erasure")
             return
         known = self.sheets.get(sheet.segment)
+        if sheet.version > (known.version if known else 1):
+            self.raised_sheets.append((index, sheet.segment, sheet.version))
         if known is None or sheet.version >= known.version:
             self.sheets[sheet.segment] = sheet
 

@@ -21,11 +21,15 @@ from msgspec import Meta
 
 from affidavit.errors import FormatError
 from affidavit.event import (
+    APPROVERS_CHANGE,
     CONFIG_CHANGE,
     CONTENT_SHARED,
     EPOCH_CLOSE,
     EPOCH_OPEN,
+    ERASURE,
     GAP,
+    HOLD_PLACE,
+    HOLD_RELEASE,
     KEY_SHEET,
     NUMBER_MAX,
     PROJECT_CREATE,
@@ -48,6 +52,9 @@ SourceId = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 Project = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
 Text = Annotated[str, Meta(pattern=r"\A[ -~]{1,4096}\Z")]
 """An origin or a vkey."""
+Signature = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{85}[AQgw]\Z")]
+"""64 bytes in base64url without padding: the four unused bits are zero."""
+Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
 Count = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
@@ -207,7 +214,70 @@ class SourceClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 FactsOfSource = SourceStart | SourceClock | SourceLost
-Facts = FactsOfSource | ProjectCreate | ConfigChange | PromiseKey | EpochOpen | EpochClose | SheetStatement | Gap
+
+
+class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who may approve; the name is a word for them, not their own."""
+
+    key: Digest
+    name: Project
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One signature over an act."""
+
+    approver: Project
+    signature: Signature
+
+
+class ApproversChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may approve from here on."""
+
+    approvals: tuple[Approval, ...]
+    approvers: tuple[Approver, ...]
+    expires_us: Number
+    previous: Count | None
+
+
+class HoldPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may not be erased, as ranges of leaves of this log."""
+
+    hold: Project
+    ranges: tuple[tuple[Count, Count], ...]
+
+
+class HoldRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A hold ends."""
+
+    approvals: tuple[Approval, ...]
+    approvers: Count
+    expires_us: Number
+    hold: Project
+    placed: Count
+
+
+class SheetVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version of a key sheet that is to be."""
+
+    segment: Count
+    version: Number
+
+
+class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of these bodies are destroyed, and who approved it."""
+
+    approvals: tuple[Approval, ...]
+    approvers: Count
+    expires_us: Number
+    leaves: tuple[Count, ...]
+    reason: Word
+    sheets: tuple[SheetVersion, ...]
+
+
+ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure
+Facts = (
+    ProjectCreate | ConfigChange | PromiseKey | EpochOpen | EpochClose | SheetStatement | Gap | FactsOfSource | ActFacts
+)
 
 _FACTS: Final[dict[str, type[Facts]]] = {
     PROJECT_CREATE: ProjectCreate,
@@ -220,10 +290,14 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     SOURCE_START: SourceStart,
     SOURCE_CLOCK: SourceClock,
     SOURCE_LOST: SourceLost,
+    APPROVERS_CHANGE: ApproversChange,
+    HOLD_PLACE: HoldPlace,
+    HOLD_RELEASE: HoldRelease,
+    ERASURE: Erasure,
 }
 _OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
-_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY))
+_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, APPROVERS_CHANGE))
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 
@@ -305,6 +379,8 @@ def _digests_in(facts: Facts) -> list[str]:
         return [facts.sheet.sha256]
     if isinstance(facts, SheetStatement):
         return [facts.sha256]
+    if isinstance(facts, ApproversChange):
+        return [approver.key for approver in facts.approvers]
     return [facts.sha256] if isinstance(facts, ConfigChange) and facts.sha256 else []
 
 

@@ -156,6 +156,10 @@ class LogFindings:
         """The axis holds with a reservation."""
         self._findings.add(axis, "WARN", code=code, log=self.log, what=what)
 
+    def note(self, code: str, what: str, *, axis: Axis) -> None:
+        """Nothing is wrong with it, and whoever reads the report must know it."""
+        self._findings.add(axis, "OK", code=code, log=self.log, what=what)
+
     def not_assessed(self, code: str, what: str, *, axis: Axis) -> None:
         """The axis cannot be judged from what is here."""
         self._findings.add(axis, "NOT ASSESSED", code=code, log=self.log, what=what)

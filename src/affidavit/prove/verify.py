@@ -24,6 +24,7 @@ from affidavit.errors import AffidavitError, LayoutError
 from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.layout import FORMAT_LINE
 from affidavit.prove.account import Account
+from affidavit.prove.acts import check_acts, check_approvers
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.heads import CHECKPOINT
 from affidavit.prove.log import Examined, LogExamination
@@ -101,6 +102,7 @@ class _Verification:
             self._examine(log, names[log], self._project_vkeys(log), known)
         self._check_own_creation()
         self._check_roster()
+        self._check_acts()
         self._check_configuration(names[""])
         forks = check_pins(
             known,
@@ -205,6 +207,13 @@ class _Verification:
                     findings.fail("LOG-SHORT", what, axis="completeness")
                 elif b64u(log.roots[row.size]) != row.root:
                     findings.fail("ROSTER-ROOT", f"the newest roster states another root at size {row.size}")
+
+    def _check_acts(self) -> None:
+        """Erasures and holds of every log, by those whom the system log lets approve."""
+        system = self._logs[SYSTEM_LOG]
+        lists = check_approvers(system.account, origin=system.origin or "", findings=self._findings.for_log(SYSTEM_LOG))
+        for log in self._logs.values():
+            check_acts(log.account, lists, origin=log.origin or "", findings=self._findings.for_log(log.name))
 
     def _check_configuration(self, names: set[str]) -> None:
         if CONFIG_NAME not in names:

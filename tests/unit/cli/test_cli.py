@@ -149,12 +149,8 @@ def test_wire_options_without_wire(capfd):
 @pytest.mark.parametrize(
     "command",
     [name for _, name, _, _ in _COMMANDS]
-<<<<<<< HEAD
-    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status", "promise check"],
-=======
-    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status"]
+    + ["config check", "config explain", "keys backup", "log paths", "index rebuild", "index status", "promise check"]
     + ["witness serve", "witness vkey", "witness add"],
->>>>>>> 55c5b35 (The anchor process shows heads to witnesses and keeps what they confirm; no call waits for it)
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":
@@ -163,11 +159,7 @@ def test_help_teaches_by_example(capfd, command):
         pytest.importorskip(f"affidavit.prove.{command}", reason="not built yet")
     code, out, err = run(capfd, *command.split(), "--help")
     assert code == 0, err
-<<<<<<< HEAD
-    if " " not in command and command in {"config", "keys", "log", "index", "promise"}:
-=======
-    if " " not in command and command in {"config", "keys", "log", "index", "witness"}:
->>>>>>> 55c5b35 (The anchor process shows heads to witnesses and keeps what they confirm; no call waits for it)
+    if " " not in command and command in {"config", "keys", "log", "index", "promise", "witness"}:
         return
     assert out.count(f"affidavit {command}") >= 2, "the usage, and at least one example"
 
