@@ -702,7 +702,7 @@ _PATTERN = (
     r'(?:"data":(?P<data>\{[\x20-\x7f]*?\}),)?'  # the shortest: what follows it has one form, and a header may
     rf'(?:"header":\{{"root":"(?P<header_root>{_DIGEST})","sha256":"(?P<header>{_DIGEST})"\}},)?'
     rf'"id":"({_UUID7})",'
-    rf'(?:"links":\{{(?:"call":"{_UUID7}"(?:,"of":"{_UUID7}")?|"of":"{_UUID7}")\}},)?'
+    rf'(?:"links":\{{(?:"call":"({_UUID7})"(?:,"of":"{_UUID7}")?|"of":"{_UUID7}")\}},)?'
     rf'"src":\{{"boot":"({_BOOT})"(?:,"digest":"(?P<digest>{_DIGEST})")?,"id":"({_SOURCE})","seq":(?P<seq>{_POSITIVE})\}},'
     rf'"time_us":(?P<time>{_POSITIVE}),"type":"(?P<type>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)","v":1\}}'
 )
@@ -812,7 +812,16 @@ _clock = _object({"bound_us": _count, "offset_us": _integer, "synchronised": lam
 _optional_clock = {"clock": _clock}
 _epoch = {"epoch": _positive, "open_calls": _count, "clean": lambda v: _count(v) and v < 2}
 _epoch |= {"sources": _array(_object(_numbers)), "sheet": _object(_sheet)}
-_epoch_later = {**_optional_clock, "through_us": _positive}  # absent in what earlier versions wrote
+_sum, _currency = _matching(r"0|[1-9][0-9]{0,39}"), re.compile("[A-Z]{3}")
+_buckets = "input_uncached cache_read cache_write_5m cache_write_1h cache_write_other output_text reasoning"
+_buckets += " audio_in audio_out image"
+_sums: dict[str, Test] = {
+    **dict.fromkeys(("calls", "not_priced", "outcomes", "priced", "usage"), _count),
+    "tokens": _object(dict.fromkeys(_buckets.split(), _sum)),
+    "amounts": lambda v: isinstance(v, dict) and all(_currency.fullmatch(name) and _sum(v[name]) for name in v),
+}
+# Absent in what earlier versions wrote.
+_epoch_later = {**_optional_clock, "through_us": _positive, "sums": _object(_sums)}
 _config = {"sha256": _or_null(_digest)}
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 _promise_key = {"vkey": _text}
@@ -855,6 +864,7 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "promise.key": _object(_promise_key),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
+CALLS = frozenset({b"llm.request", b"llm.response"})
 OF_SOURCES = frozenset({"source.start", "source.clock"})  # records of a capture process: a header block beside data
 SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))
 
@@ -891,6 +901,7 @@ def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
 
 CLOCK_STEP_US = 10_000_000  # a source's clock may fall back so far unremarked: small corrections are daily business
 CLOCK_BOUND_US = 10_000  # a clock that may be off by more is a finding
+OPEN_CALL_US = 3_600_000_000  # an intent without outcome that is older than this is a finding
 GRACE_S = 300  # how late a heartbeat may be
 IDS_AT_ONCE = 1 << 20  # ids compared in one set (about 80 MB)
 Source = tuple[bytes, bytes]  # id and boot
@@ -930,6 +941,9 @@ class Testimony:
         self.promise_vkeys: list[str] = []
         self.roster: list[dict[str, Any]] = []
         self.ever_on_roster: set[str] = set()
+        self.open_calls: dict[bytes, tuple[int, int]] = {}  # intents without outcome: leaf and time
+        self.calls = self.outcomes = 0  # leaves since the epoch was opened
+        self.newest_us = 0  # time of the last leaf
         self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
         self.doubted: set[Source] = set()  # sources that last said that their clock is not kept
         self.acts: list[Act] = []  # in their order
@@ -971,11 +985,21 @@ class Testimony:
         if time_us < state[1] - CLOCK_STEP_US:
             self._fell_back(index, source, state[1] - time_us)
         state[1] = time_us
-        self.last_type = kind
+        self.last_type, self.newest_us = kind, time_us
         if kind == b"source.stop":
             self.living.pop(source, None)
         if index == 0:
             self.first_type = kind
+
+    def pair(self, index: int, kind: bytes, call: bytes, source: bytes, time_us: int) -> None:
+        """An intent or an outcome; an intent without one is open, but for those that the sealer closed itself."""
+        if kind == b"llm.response":
+            self.outcomes += 1
+            self.open_calls.pop(call, None)
+        else:
+            self.calls += 1
+            if source != b"sealer":
+                self.open_calls[call] = (index, time_us)
 
     def _fell_back(self, index: int, source: Source, back_us: int) -> None:
         what = f"entry {index}: the clock of {shown(source)} fell back by {back_us / 1e6:.1f} s"
@@ -987,6 +1011,7 @@ class Testimony:
             if data["epoch"] != self.epoch + 1 or data["previous"] != self.closed_at:
                 self.fail("EPOCH-ORDER", f"entry {index}: opens an epoch that does not follow the one before")
             self.epoch, self.is_open, self.active = data["epoch"], True, {source: number}
+            self.calls = self.outcomes = 0
             self._clock(index, source, data.get("clock"))
         elif kind == "epoch.close":
             self._close(index, data)
@@ -1027,6 +1052,7 @@ class Testimony:
         if SEGMENT * data["sheet"]["segment"] + data["sheet"]["rows"] != index:
             self.fail("SHEET-STATEMENT", f"entry {index}: covers other rows than those before its own", "erasure")
         self._sheet(index, data["sheet"])
+        self._require_sums(index, data.get("sums"))
         self._require_life(index, data.get("through_us"), clean=data["clean"])
         self.roster = data.get("roster", [])
         names = [row["project"] for row in self.roster]
@@ -1063,6 +1089,20 @@ class Testimony:
             what = f"entry {index}: the clock of {shown(source)} {reason}"
             self.report.warn("CLOCK-UNSYNC", self.log, what, "time")
 
+    def _require_sums(self, index: int, sums: dict[str, Any] | None) -> None:
+        """Calls and outcomes are counted here; tokens and amounts stand in blocks that are closed to us."""
+        if sums is None:
+            return
+        tokens, priced = any(value != "0" for value in sums["tokens"].values()), sums["priced"] > 0
+        if (
+            (sums["calls"], sums["outcomes"]) != (self.calls, self.outcomes)
+            or max(sums["usage"], sums["priced"] + sums["not_priced"]) > sums["outcomes"]
+            or (tokens and not sums["usage"])
+            or bool(sums["amounts"]) != priced
+        ):
+            counted = f"{self.calls} calls and {self.outcomes} outcomes are in it"
+            self.fail("EPOCH-SUMS", f"entry {index}: its sums are not possible, or not those of its epoch: {counted}")
+
     def _require_life(self, index: int, through_us: int | None, *, clean: int) -> None:
         """At the end of an epoch no source may have been silent for longer than it promised, or be without an end."""
         for source, heartbeat_s in sorted(self.living.items()):
@@ -1098,7 +1138,13 @@ class Testimony:
                 self.fail("SEQUENCE-GAP", what)
         if self.first_type not in (b"", b"project.create" if self.log == "system" else b"epoch.open"):
             self.fail("EPOCH-ORDER", f"the first leaf is {self.first_type.decode()}")
-        if self.last_type != b"epoch.close" or not self.clean:
+        ends_clean = self.last_type == b"epoch.close" and self.clean
+        for call, (index, time_us) in self.open_calls.items():
+            if not self.unreadable and (ends_clean or self.newest_us - time_us > OPEN_CALL_US):
+                name = binascii.a2b_base64(call.translate(FROM_URL) + b"==").hex()
+                what = f"entry {index}: call {name} has no outcome, {(self.newest_us - time_us) // 1_000_000} s later"
+                self.report.warn("OPEN-INTENT", self.log, what, "completeness")
+        if not ends_clean:
             what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
             self.report.warn("OPEN-EPOCH", self.log, what, "completeness")
         self._compare_ids()
@@ -1726,7 +1772,9 @@ class Segment:
                 told.lose(index, 1)
                 self.skip(1)
                 continue
-            bucket, _, body, data, _, header, id_, boot, digest, source, number, time_us, kind = match.groups()
+            bucket, _, body, data, _, header, id_, call, boot, digest, source, number, time_us, kind = match.groups()
+            if kind in CALLS:
+                told.pair(index, kind, id_ if call is None else call, source, int(time_us))
             ids += plain(id_.translate(FROM_URL) + b"==")
             has_body.append(body is not None)
 

@@ -1,5 +1,6 @@
 """What sources say of themselves, as leaves: with what both verifiers must find in it, or must not."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,85 @@ def loss_with_a_header(log: LogMaker) -> None:
     log.add("source.lost", src=SEALER, content="header", data=NAMED)
 
 
+def call(log: LogMaker, src: tuple[str, str] = WORKER) -> str:
+    """An intent; its id."""
+    return str(json.loads(log.leaves[log.add("llm.request", src=src, content="header body")])["id"])
+
+
+def outcome_withheld(log: LogMaker) -> None:
+    """Attack 19."""
+    call(log)
+    log.time_us += 3_601 * SECOND
+    log.closing = {"clean": 0}
+
+
+def outcome_of_another_call(log: LogMaker) -> None:
+    call(log)
+    log.add("llm.response", src=WORKER, content="header", links={"call": "AZozLFdXe7eAAAAAAAAAAA"})
+
+
+BUCKETS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other")
+ZERO = dict.fromkeys((*BUCKETS, "output_text", "reasoning", "audio_in", "audio_out", "image"), "0")
+
+
+def sums(log: LogMaker, **changed: Any) -> None:
+    """Two calls, and an epoch that sums them up; `changed` is what it says otherwise."""
+    log.calls(2)
+    said = {"calls": 2, "outcomes": 2, "usage": 1, "priced": 1, "not_priced": 1, "amounts": {"USD": "12"}}
+    log.closing = {"sums": {**said, "tokens": ZERO | {"image": "90071992547409930"}, **changed}}
+
+
+def one_call_less(log: LogMaker) -> None:
+    sums(log, calls=1)
+
+
+def one_outcome_more(log: LogMaker) -> None:
+    sums(log, outcomes=3)
+
+
+def more_usage_than_outcomes(log: LogMaker) -> None:
+    sums(log, usage=3)
+
+
+def more_costs_than_outcomes(log: LogMaker) -> None:
+    sums(log, not_priced=2)
+
+
+def tokens_of_nobody(log: LogMaker) -> None:
+    sums(log, usage=0)
+
+
+def amounts_of_nobody(log: LogMaker) -> None:
+    sums(log, priced=0)
+
+
+def a_price_without_amount(log: LogMaker) -> None:
+    sums(log, amounts={})
+
+
+def calls_of_an_earlier_epoch(log: LogMaker) -> None:
+    sums(log)
+    log.close_epoch()
+    log.open_epoch()
+    log.closing = log.closing | {"clean": 0}
+
+
+def a_sum_with_a_zero_in_front(log: LogMaker) -> None:
+    sums(log, amounts={"USD": "012"})
+
+
+def a_number_for_a_sum(log: LogMaker) -> None:
+    sums(log, amounts={"USD": 12})
+
+
+def a_currency_that_is_none(log: LogMaker) -> None:
+    sums(log, amounts={"usd": "12"})
+
+
+def one_bucket_less(log: LogMaker) -> None:
+    sums(log, tokens={name: count for name, count in ZERO.items() if name != "image"})
+
+
 def sealed_through_never(log: LogMaker) -> None:
     log.closing = {"through_us": 0}
 
@@ -127,10 +207,20 @@ STATEMENTS: dict[Statement, tuple[str, str, str]] = {
     stepped: ("time", "CLOCK-STEP", "WARN"),
     unknown_clock: ("time", "CLOCK-UNKNOWN", "NOT ASSESSED"),
     sealer_stepped: ("time", "CLOCK-STEP", "WARN"),
+    outcome_withheld: ("completeness", "OPEN-INTENT", "WARN"),
+    outcome_of_another_call: ("completeness", "OPEN-INTENT", "WARN"),
     sealer_begins_in_the_past: ("time", "CLOCK-STEP", "WARN"),
     sealer_unsynchronised: ("time", "CLOCK-UNSYNC", "WARN"),
     **dict.fromkeys(
         (
+            *(one_call_less, one_outcome_more, more_usage_than_outcomes, more_costs_than_outcomes, tokens_of_nobody),
+            *(amounts_of_nobody, a_price_without_amount, calls_of_an_earlier_epoch),
+        ),
+        ("completeness", "EPOCH-SUMS", "FAIL"),
+    ),
+    **dict.fromkeys(
+        (
+            *(a_sum_with_a_zero_in_front, a_number_for_a_sum, a_currency_that_is_none, one_bucket_less),
             *(no_promise, null_clock, odd_clock, start_with_a_body, clock_without_a_step, clock_without_data),
             *(heartbeat_with_data, loss_with_a_header, sealed_through_never),
         ),
@@ -179,8 +269,24 @@ def kept_to_ten_milliseconds(log: LogMaker) -> None:
     ended(log)
 
 
+def call_under_way(log: LogMaker) -> None:
+    call(log)
+    log.time_us += 3_599 * SECOND
+    log.closing = {"clean": 0}
+
+
+def outcome_after_hours(log: LogMaker) -> None:
+    links = {"call": call(log)}
+    log.time_us += 7_200 * SECOND
+    log.add("llm.response", src=SEALER, content="header", links=links)
+
+
+def intent_that_was_never_sent(log: LogMaker) -> None:
+    call(log, SEALER)
+
+
 QUIET: tuple[Statement, ...] = (
     *(ended, late_and_within_grace, alive, behind, of_before_heartbeats, lost_without_a_start),
-    kept_to_ten_milliseconds,
+    *(kept_to_ten_milliseconds, call_under_way, outcome_after_hours, intent_that_was_never_sent, sums),
 )
 """Nothing may be found in these but that an epoch was not closed cleanly."""

@@ -16,12 +16,12 @@ def test_a_log_of_two_segments(tmp_path: Path, judge: Judge) -> None:
     system = start_system(alpha)
     alpha.open_epoch()
     while len(alpha.leaves) < SEGMENT - 1:
-        alpha.add("llm.request")
-    alpha.add("llm.request", content="header body")
+        alpha.add("llm.response")
+    alpha.add("access.read", content="header body")
     alpha.publish()
     alpha.add("key.sheet", src=own, data=alpha.sheet(0, SEGMENT))
     for _ in range(300):
-        alpha.add("llm.request")
+        alpha.add("llm.response")
     alpha.calls(1)
     path = finish(system, alpha).write(tmp_path / "data")
     keys = system.signer.write_vkeys(tmp_path / "system.vkeys")

@@ -76,6 +76,8 @@ def _answer(places: Places) -> dict[str, Any]:
         "api": None if board is None else board.api,
         "processes": _processes(board),
         "pending_records": None if sealer is None else sealer.get("pending_records"),
+        "open_calls": None if sealer is None else sealer.get("open_calls"),
+        "overdue_calls": None if sealer is None else sealer.get("overdue_calls"),
         "problems": [] if sealer is None else sealer.get("problems", []),
         "index": None if sealer is None else sealer.get("index"),
         "masking": None if sealer is None else sealer.get("masking"),
@@ -150,6 +152,8 @@ def _print(answer: dict[str, Any], places: Places) -> None:
         _print_processes(answer)
     if answer["lag_s"] is not None:
         console.print(f"sealing is {answer['lag_s']:.1f} s behind, {answer['pending_records']} records pending")
+    if answer["overdue_calls"]:
+        remark(f"{answer['overdue_calls']} calls have had no outcome for an hour; `affidavit verify` names them")
     if answer["index"] is not None:
         console.print(_index_line(answer["index"]), markup=False)
     if answer["masking"] is not None:

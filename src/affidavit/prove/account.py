@@ -21,12 +21,15 @@ from affidavit.event import (
     CONTENT_SHARED,
     EPOCH_CLOSE,
     EPOCH_OPEN,
+    LLM_REQUEST,
+    LLM_RESPONSE,
     NUMBER_MAX,
     PROJECT_CREATE,
     SOURCE_STOP,
     SYSTEM_LOG,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.prove.calls import OpenIntents
 from affidavit.prove.clocks import Clocks
 from affidavit.prove.leaves import (
     SPEAKING,
@@ -115,6 +118,8 @@ class Account:
         self._ends_clean = False
         self._sealer: _Count | None = None
         """Of the newest boot of the sealer."""
+        self._newest_us = 0
+        self._intents: Final = OpenIntents(findings)
         self._clocks: Final = Clocks(findings)
         self._liveness: Final = Liveness(findings, last_us=lambda source: self._sources[source].time_us)
 
@@ -140,11 +145,20 @@ class Account:
             if time_us < count.time_us - CLOCK_STEP_US:
                 self._fell_back(index, key, count.time_us - time_us)
             count.time_us = time_us
-            if leaf.type in SPEAKING:
+            kind = leaf.type
+            if kind == LLM_RESPONSE:
+                self._intents.close("" if leaf.links is None else leaf.links.call or "")
+            elif kind == LLM_REQUEST:
+                if source.id == SEALER_ID:
+                    self._intents.never_sent()
+                else:
+                    self._intents.open(index, leaf.id, time_us)
+            elif kind in SPEAKING:
                 self._hear_speaking(index, leaf, key)
-            elif leaf.type == SOURCE_STOP:
+            elif kind == SOURCE_STOP:
                 self._liveness.stop(key)
         if leaves:
+            self._newest_us = leaves[-1].time_us
             self._ends_clean = self._ends_clean and leaves[-1].type == EPOCH_CLOSE
             if first == 0:
                 self._first_type = leaves[0].type
@@ -161,6 +175,7 @@ class Account:
             self._findings.not_assessed("UNREADABLE", what, axis="completeness")
         else:
             self._conclude_sequences()
+            self._intents.conclude(now_us=self._newest_us, is_clean=self._ends_clean)
         if not self._ends_clean:
             what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
             self._findings.warn("OPEN-EPOCH", what, axis="completeness")
@@ -262,6 +277,7 @@ class Account:
             self._disorder(index, "opens an epoch that does not follow the one before")
         self._epoch, self._epoch_is_open = facts.epoch, True
         self._epoch_serial += 1
+        self._intents.open_epoch()
         self._clocks.state(index, key, facts.clock)
         count = self._sources[key]  # the opening leaf is the first of its own epoch
         count.epoch, count.first = self._epoch_serial, seq
@@ -283,6 +299,7 @@ class Account:
         self._state_sheet(index, facts.sheet)
         through_us = None if facts.through_us is msgspec.UNSET else facts.through_us
         if not self.unreadable:
+            self._intents.require_sums(index, facts.sums)
             self._liveness.close_epoch(index, through_us=through_us, is_clean=facts.clean == 1)
         if isinstance(facts, SystemEpochClose):
             self._take_roster(index, facts.roster)

@@ -55,6 +55,9 @@ Text = Annotated[str, Meta(pattern=r"\A[ -~]{1,4096}\Z")]
 Signature = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{85}[AQgw]\Z")]
 """64 bytes in base64url without padding: the four unused bits are zero."""
 Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
+Sum = Annotated[str, Meta(pattern=r"\A(?:0|[1-9][0-9]{0,39})\Z")]
+"""A sum in decimal; it may be larger than a number of JSON."""
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")]
 Count = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Number = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
@@ -162,6 +165,44 @@ class RosterRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: Digest
 
 
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens of an epoch by bucket."""
+
+    input_uncached: Sum
+    cache_read: Sum
+    cache_write_5m: Sum
+    cache_write_1h: Sum
+    cache_write_other: Sum
+    output_text: Sum
+    reasoning: Sum
+    audio_in: Sum
+    audio_out: Sum
+    image: Sum
+
+
+class EpochSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the calls of an epoch come to; only who can open header blocks can add up tokens and amounts."""
+
+    amounts: dict[Currency, Sum]
+    calls: Count
+    not_priced: Count
+    outcomes: Count
+    priced: Count
+    tokens: Tokens
+    usage: Count
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the counts go together."""
+        is_nothing = all(count == "0" for count in msgspec.structs.astuple(self.tokens))
+        return (
+            self.usage <= self.outcomes
+            and self.priced + self.not_priced <= self.outcomes
+            and (is_nothing or self.usage > 0)
+            and bool(self.amounts) == (self.priced > 0)
+        )
+
+
 class EpochClose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An epoch ends."""
 
@@ -173,6 +214,7 @@ class EpochClose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
     through_us: Number | msgspec.UnsetType = msgspec.UNSET
     """Everything that was recorded before this time is sealed."""
+    sums: EpochSums | msgspec.UnsetType = msgspec.UNSET
 
 
 class SystemEpochClose(EpochClose, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,12 @@ finds the call again. Owner: the sealer's thread.
 
 from __future__ import annotations
 
+from typing import Final
+
 from affidavit.seal.prepare import CallContext
+
+OVERDUE_US: Final = 3_600_000_000
+"""Verifiers name an intent that has had no outcome for so long."""
 
 
 class OpenCalls:
@@ -36,6 +41,10 @@ class OpenCalls:
     def remaining(self) -> list[CallContext]:
         """Calls without outcome, oldest first."""
         return list(self._calls.values())
+
+    def overdue(self, now_us: int) -> int:
+        """How many have been open for longer than `OVERDUE_US`."""
+        return sum(now_us - context.received_us > OVERDUE_US for context in self._calls.values())
 
     def oldest_file(self) -> int | None:
         """The earliest write-ahead file that holds the intent of an open call."""

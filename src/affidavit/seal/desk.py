@@ -179,6 +179,7 @@ class Desk:
                 "sealed": {name: log.writer.size for name, log in sealer.logs.items()},
                 "pending_records": pending,
                 "open_calls": sealer.open_calls,
+                "overdue_calls": sealer.overdue_calls(),
                 "problems": sealer.problems[-5:],
             }
         )

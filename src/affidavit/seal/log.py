@@ -31,7 +31,7 @@ from affidavit.crypt.block import (
 )
 from affidavit.crypt.commitment import SEED_BYTES
 from affidavit.crypt.keyring import Keyring, Kind, RingKey
-from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, KEY_SHEET, LLM_REQUEST
+from affidavit.event import CONTENT_SHARED, EPOCH_CLOSE, EPOCH_OPEN, KEY_SHEET, LLM_REQUEST, LLM_RESPONSE
 from affidavit.ledger.cut import WalRecord
 from affidavit.ledger.layout import SEGMENT_LEAVES, SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Leaf, Source, bucket, format_leaf, format_record_leaf
@@ -44,6 +44,7 @@ from affidavit.seal.prepare import Prepared, PreparedBody
 from affidavit.seal.randomness import Randomness
 from affidavit.seal.recent import RecentRecords
 from affidavit.seal.slots import BODY_SLOTS, BODY_VERSION
+from affidavit.seal.sums import EpochSums
 from affidavit.seal.unmasked import Unmasked
 from affidavit.text import b64u, uuid7
 
@@ -98,6 +99,8 @@ class SealedLog:
         self.name: Final = writer.layout.name
         self.sources: dict[tuple[str, str], SourceRange] = {}
         """Sequences of the running epoch, by (source, boot)."""
+        self.sums: EpochSums | None = EpochSums()
+        """What the calls of the running epoch come to; ``None`` where it could not be counted again at the start."""
         self._ring: Final = ring
         self._take_random: Final = randomness.take
         self._boot: Final = boot
@@ -154,6 +157,11 @@ class SealedLog:
         )
         if self.recent is not None:
             self.recent.note(_recent(prepared, self.next_leaf, body, wire))
+        if self.sums is not None:
+            if prepared.type == LLM_RESPONSE:
+                self.sums.add_prepared_outcome(prepared.header)
+            elif prepared.type == LLM_REQUEST:
+                self.sums.add_call()
         self._append(entry, source, header_block=header_block, body=body)
 
     def add_own(self, event_type: str, data: dict[str, Any], *, links: dict[str, str] | None = None) -> int:
@@ -165,6 +173,7 @@ class SealedLog:
         """Seal the `epoch.open` leaf, from which on numbers are counted."""
         self._make_room()  # before counting begins: it may add a leaf
         self.sources.clear()
+        self.sums = EpochSums()
         return self._add_own(EPOCH_OPEN, facts, None)
 
     def close_epoch(self, facts: dict[str, Any]) -> int:
@@ -176,8 +185,12 @@ class SealedLog:
             {"id": name, "boot": boot, "first": known.first, "last": known.last}
             for (name, boot), known in sorted(self.sources.items())
         ]
+        sums = {} if self.sums is None else {"sums": self.sums.facts()}
         return self._append_own(
-            EPOCH_CLOSE, {**facts, "sources": sources, "sheet": self.sheet_statement()}, source=source, links=None
+            EPOCH_CLOSE,
+            {**facts, "sources": sources, "sheet": self.sheet_statement(), **sums},
+            source=source,
+            links=None,
         )
 
     def reopen(self) -> None:

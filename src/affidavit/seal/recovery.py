@@ -10,9 +10,19 @@ from typing import Final
 
 import msgspec
 
-from affidavit.event import EPOCH_CLOSE, EPOCH_OPEN, GAP, LLM_RESPONSE, SOURCE_LOST, SOURCE_STOP
+from affidavit.event import (
+    EPOCH_CLOSE,
+    EPOCH_OPEN,
+    GAP,
+    LLM_RESPONSE,
+    PROJECT_CREATE,
+    SOURCE_LOST,
+    SOURCE_STOP,
+    SYSTEM_LOG,
+)
 from affidavit.ledger.leaf import Leaf, Source, parse_leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.ledger.stage import Part
 from affidavit.seal.log import SEALER_ID
 
 CLOCK_MARGIN_US: Final = 2 * 3600 * 1_000_000
@@ -38,6 +48,8 @@ class Recovered(msgspec.Struct, kw_only=True):
     epoch_is_open: bool = False
     previous_close: int | None = None
     """Leaf of the newest `epoch.close`."""
+    epoch_first: int = 0
+    """Where the running epoch was opened."""
     epoch_sources: list[Source] = msgspec.field(default_factory=list)
     """Sources of the leaves of the running epoch, in leaf order."""
 
@@ -66,6 +78,7 @@ def _note_epoch(found: Recovered, leaf: Leaf, index: int) -> bool:
     found.epoch_sources.append(leaf.src)
     if leaf.type == EPOCH_OPEN:
         found.epoch, found.epoch_is_open, found.previous_close = data["epoch"], True, data["previous"]
+        found.epoch_first = index
         return True
     return False
 
@@ -86,3 +99,9 @@ def _note_record(found: Recovered, leaf: Leaf) -> None:
     found.own_records.add(leaf.id)
     if leaf.src.digest is not None:
         found.own_records.add(leaf.src.digest)
+
+
+def created_projects(parts: tuple[Part, ...]) -> dict[str, str]:
+    """Origins of the logs that a stage creates."""
+    leaves = [leaf for part in parts if part.log == SYSTEM_LOG for leaf in part.leaves()]
+    return {leaf.data["project"]: leaf.data["origin"] for leaf in leaves if leaf.type == PROJECT_CREATE and leaf.data}

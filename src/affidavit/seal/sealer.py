@@ -1,13 +1,11 @@
 """The sealer: takes whole records out of the write-ahead log and brings them into the logs, in cuts.
 
 Promise: every durable record becomes exactly one leaf; nothing is sealed twice, whenever this process dies; and what a
-restart does is what
-every cut does. Records of a capture process that died are closed here, under the sealer's own source, with the frames
-that were found.
+restart does is what every cut does. Records of a capture process that died are closed here, under the sealer's own
+source, with the frames that were found.
 
 Order of a cut (docs/architecture.md): read → prepare → seal → keys durable → stage durable → publish each project's log
-→ publish the system log →
-stage removed → write-ahead files deleted. Everything here belongs to one thread.
+→ publish the system log → stage removed → write-ahead files deleted. Everything here belongs to one thread.
 """
 
 from __future__ import annotations
@@ -40,10 +38,12 @@ from affidavit.ledger.writer import LogWriter
 from affidavit.seal.hand import Hand
 from affidavit.seal.log import SealedLog
 from affidavit.seal.names import Names
+from affidavit.seal.opening import Opener
 from affidavit.seal.prepare import Prepared, Preparing
 from affidavit.seal.preparer import Job, Result
 from affidavit.seal.randomness import Randomness
-from affidavit.seal.recovery import Recovered, recover
+from affidavit.seal.recount import recount_at_start
+from affidavit.seal.recovery import Recovered, created_projects, recover
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.shard import SealingShard, remove_unborn_shard
 from affidavit.seal.timekeeping import Timekeeping
@@ -212,7 +212,7 @@ class Sealer:
         for path in self._stages.pending():
             cut, parts = parse_stage(path.read_bytes())
             # The cut that creates a project holds its first leaves, too, and they come before the system log's.
-            for name, origin in _created_projects(parts).items():
+            for name, origin in created_projects(parts).items():
                 if name not in self.logs:
                     self._open_log(name, origin)
             for part in parts:
@@ -242,9 +242,17 @@ class Sealer:
             self._own_records |= found.own_records
             for source in found.epoch_sources:
                 log.count(source)
+            if found.epoch_is_open:
+                self._sum_up_again(log, found.epoch_first)
         for shard in self._shards.values():
             shard.is_inherited = True
             self._take_over(shard)
+
+    def _sum_up_again(self, log: SealedLog, first: int) -> None:
+        opener = Opener(layout=self.data.log(log.name), origin=log.writer.origin, ring=self._ring)
+        log.sums, why = recount_at_start(opener, first=first, end=log.writer.size)
+        if why:
+            self.problems.append(f"the running epoch of log {log.name} will close without sums: {why}")
 
     def _take_over(self, shard: SealingShard) -> None:
         source = (shard.reader.source, shard.reader.boot)
@@ -459,6 +467,10 @@ class Sealer:
         """Intents without outcome."""
         return sum(len(shard.calls) for shard in self._shards.values())
 
+    def overdue_calls(self) -> int:
+        """Those of them that are so old that verifiers name them."""
+        return sum(shard.calls.overdue(self._clock_us()) for shard in self._shards.values())
+
     @property
     def is_drained(self) -> bool:
         """Whether no capture process runs and everything that was written is sealed."""
@@ -585,9 +597,3 @@ class Sealer:
             }
         )
         found.epoch_is_open = False
-
-
-def _created_projects(parts: tuple[Part, ...]) -> dict[str, str]:
-    """Origins of the logs that a stage creates."""
-    leaves = [leaf for part in parts if part.log == SYSTEM_LOG for leaf in part.leaves()]
-    return {leaf.data["project"]: leaf.data["origin"] for leaf in leaves if leaf.type == PROJECT_CREATE and leaf.data}
