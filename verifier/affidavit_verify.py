@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check an affidavit ledger, or one proof out of it, without any code of affidavit.
 
-    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--promise FILE]...
-                                [--require-anchor] [--json]
+    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--promise FILE]... [--tsa-roots FILE]
+                                [--max-age AGE] [--require-anchor] [--json]
     python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
 
 This is a second implementation, written from docs/formats.md and the C2SP specifications that it names, in one file
@@ -16,8 +16,8 @@ Promise. For a data directory it gives each log six verdicts and names what it f
     completeness   the numbers that each source gave its records have no hole; sources gave the signs of life that they
                    promised, and ended with a word; epochs and roster agree with what is here; no promise that a client
                    holds (--promise) was broken
-    time           outside evidence for when things happened (none is defined yet: NOT ASSESSED); what sources say of
-                   their own clocks
+    time           timestamps of authorities that --tsa-roots vouches for bound the times that leaves state; what
+                   sources say of their own clocks
     authority      the configuration on disk is the one on record
     erasure        no row of a key sheet was blanked or changed without a leaf that says so
 
@@ -36,7 +36,7 @@ are refused with it.
 
 The order of this file is the order of an argument: verdicts (1), signatures (2, 3), heads (4), trees (5), files (6),
 leaves (7), what leaves say of the log (8), unpublished parts (9), one log (10), the whole directory (11), one proof
-(12), and the command (13).
+(12), timestamps (13), and the command (14).
 """
 
 # Exceptions from the house's rules, for the whole file:
@@ -59,8 +59,10 @@ import os
 import re
 import stat
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
@@ -76,7 +78,7 @@ DOES_NOT_PROVE = {
     "integrity": "that somebody else saw this head, or that what was recorded is true",
     "anchor": "anything about leaves beyond the newest pin",
     "completeness": "that a call which never passed a capture point was recorded",
-    "time": "when anything happened: clocks are the recorder's own",
+    "time": "more than the bounds that timestamps give: within them clocks are the recorder's own",
     "authority": "that a recorded change was a wise one",
     "erasure": "that no copy of a destroyed key exists elsewhere",
 }
@@ -431,6 +433,10 @@ class Head(NamedTuple):
     root: bytes
     text: bytes
     signatures: list[tuple[str, bytes]]  # key name; key id and signature
+
+    def stated_s(self) -> int:
+        """The time that stands with the second signature, seconds since 1970: the log's own word."""
+        return int.from_bytes(self.signatures[1][1][4:12], "big") if len(self.signatures) > 1 else 0
 
     def objection(self, keys: LogKeys) -> str | None:
         """Why the log's two keys did not sign this head, in this order; None if they did. Later lines do not count."""
@@ -833,9 +839,21 @@ _approvers = _array(_object({"key": _digest, "name": _project}))
 _range = _array(_count)
 _ranges = _array(lambda value: _range(value) and len(value) == 2)
 
+_opening = {"epoch": _positive, "previous": _or_null(_count)}
+_file = _object({"name": _matching(r"[0-9]{1,19}(?:\.[a-z0-9-]{1,32}){1,3}"), "sha256": _digest})
+
+
+def _anchors(value: Any) -> bool:
+    """Files of one head, at least one, each once and in order."""
+    if not _object({"size": _count, "files": _array(_file)})(value):
+        return False
+    names = [file["name"] for file in value["files"]]
+    return bool(names) and names == sorted({*names}) and {n.split(".")[0] for n in names} == {str(value["size"])}
+
+
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
 SPOKEN: dict[str, Test] = {
-    "epoch.open": _with_optional({"epoch": _positive, "previous": _or_null(_count)}, _optional_clock),
+    "epoch.open": _with_optional(_opening, {**_optional_clock, "anchors": _anchors}),
     "epoch.close": _with_optional(_epoch, _epoch_later),
     "key.sheet": _object(_sheet),
     "gap": _object({**_numbers, **_loss}),
@@ -1437,6 +1455,7 @@ class Log:
         keys: LogKeys | None,
         files: set[str],
         wanted: frozenset[bytes],
+        rules: Rules,
     ) -> None:
         self.directory, self.report, self.name, self.keys, self.files = directory, report, name, keys, files
         self.wanted = wanted  # digests that somebody was promised a leaf for
@@ -1448,6 +1467,7 @@ class Log:
         self.size_pending = 0  # and with those that pending stages hold, or that were published meanwhile
         self.told = Testimony(report, name)
         self.tree = Tree(())
+        self.times = Times(self, rules)
 
     def fail(self, code: str, what: str, axis: str = "integrity") -> None:
         self.report.fail(code, self.name, what, axis)
@@ -1456,6 +1476,7 @@ class Log:
         """``sizes``: those at which a pin or a roster states a root."""
         head = self.read_heads()
         if head is None or self.is_hollow(head.size):
+            self.times.conclude(read=False)
             return Examined(self.name, self.origin, 0, None, {}, self.told, self.kept)
         self.size = self.size_pending = head.size
         self.tree = Tree({*self.heads, self.size, *sizes})
@@ -1466,6 +1487,8 @@ class Log:
             self.check_sheet(segment)
         self.check_left_over()
         self.told.conclude()
+        self.times.conclude(read=True)
+        self.times.check_age(head)
         return Examined(self.name, self.origin, self.size, head.root, self.tree.roots, self.told, self.kept)
 
     # -- heads
@@ -1765,6 +1788,7 @@ class Segment:
         sha256, number_of, plain, count = hashlib.sha256, int.from_bytes, binascii.a2b_base64, told.count
         has_body, ids, parse, wanted = told.has_body, told.ids, LEAF.fullmatch, log.wanted
         lacks_bodies = self.lacks_bodies
+        judge = log.times.judge if log.times.held else None
         for index, leaf in enumerate(leaves, first):
             match = parse(leaf)
             if match is None or int(match["seq"]) >= NUMBER_END or int(match["time"]) >= NUMBER_END:
@@ -1808,6 +1832,8 @@ class Segment:
             count(index, kind, (source, boot), int(number), int(time_us))
             if data is not None or kind in SPEAKING:
                 self.hear_facts(index, match, (source, boot))
+            if judge is not None:
+                judge(index, (source, boot), int(time_us))
 
     def hear_facts(self, index: int, match: re.Match[bytes], source: Source) -> None:
         """A leaf that speaks of the log."""
@@ -1818,6 +1844,8 @@ class Segment:
             return
         if facts is not None:
             self.log.told.hear(index, match["type"].decode(), facts, source, int(match["seq"]))
+            if "anchors" in facts:
+                self.log.times.take(index, facts["anchors"])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1934,13 +1962,20 @@ def read_promises(files: list[tuple[str, bytes]], report: Report) -> list[Promis
     return found
 
 
+class Given(NamedTuple):
+    """What whoever verifies has got elsewhere."""
+
+    pins: list[Pin]
+    promises: list[Promise]
+    rules: Rules
+
+
 class Verification:
     """A data directory: unpublished parts, the system log, the logs that it names, and what they say of each other."""
 
-    def __init__(
-        self, path: str, system_keys: LogKeys | None, pins: list[Pin], promises: list[Promise], report: Report
-    ) -> None:
-        self.directory, self.pins, self.promises, self.report = Directory(path), pins, promises, report
+    def __init__(self, path: str, system_keys: LogKeys | None, given: Given, report: Report) -> None:
+        self.directory, self.report = Directory(path), report
+        self.pins, self.promises, self.rules = given
         self.keys: dict[str, LogKeys | None] = {"system": system_keys}
         self.logs: dict[str, Examined] = {}
         self.moved = False  # whether files came or went while they were read
@@ -1990,13 +2025,12 @@ class Verification:
         if self.keys[name] is None:
             what = "no verifier keys, so no signature was checked: give the system log's with --vkey"
             self.report.add("integrity", NOT_ASSESSED, "NO-VKEY", name, what)
-        what = "there is no timestamp or cosignature of anybody else"
-        self.report.add("time", NOT_ASSESSED, "NO-TIMESTAMP", name, what)
         sizes = {pin.head.size for pin in self.pins}
         if "system" in self.logs:
             sizes.update(row["size"] for row in self.logs["system"].told.roster if row["project"] == name)
         wanted = frozenset(promise.digest for promise in self.promises)
-        log = Log(self.directory, self.report, name=name, keys=self.keys[name], files=files, wanted=wanted)
+        keys = self.keys[name]
+        log = Log(self.directory, self.report, name=name, keys=keys, files=files, wanted=wanted, rules=self.rules)
         self.logs[name] = log.examine(sizes)
 
     def project_keys(self, log: str, told: Testimony) -> LogKeys | None:
@@ -2137,7 +2171,11 @@ class Verification:
 
 
 def verify_directory(
-    path: str, keys: LogKeys | None, pins: list[tuple[str, bytes]], promises: list[tuple[str, bytes]] | None = None
+    path: str,
+    keys: LogKeys | None,
+    pins: list[tuple[str, bytes]],
+    promises: list[tuple[str, bytes]] | None = None,
+    rules: Rules | None = None,
 ) -> tuple[Report, list[Examined]]:
     """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
     for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -2147,7 +2185,8 @@ def verify_directory(
                 heads.append(Pin(name, parse_head(content), content))
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
-        verification = Verification(path, keys, heads, read_promises(promises or [], report), report)
+        given = Given(heads, read_promises(promises or [], report), rules or Rules())
+        verification = Verification(path, keys, given, report)
         verification.check(path, None, verification.run)
         if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
             break
@@ -2253,7 +2292,679 @@ def disclosed(field: dict[str, Any], leaf: re.Match[bytes]) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 13. The command
+# 13. Timestamps (RFC 3161) in the form in which they are kept, and whether to trust who gave them
+# ----------------------------------------------------------------------------------------------------------------------
+
+TIMESTAMP_BYTES_MAX, CERTIFICATES_MAX, CHAIN_MAX = 64 << 10, 16, 8
+ROOTS_BYTES_MAX, ROOTS_MAX = 16 << 20, 1000
+BOOLEAN, INTEGER, BIT_STRING, OCTETS, NULL, OID, UTC_TIME, TIME, SEQUENCE, SET = 1, 2, 3, 4, 5, 6, 23, 24, 48, 49
+CONTEXT, IMPLICIT = 0xA0, 0x80  # [0], with elements in it and without
+
+
+class Der:
+    """The elements in some DER, to be taken one by one. Whatever is not the one encoding of a value is damage."""
+
+    def __init__(self, data: bytes, tag: int | None = None) -> None:
+        """With a tag: what is in the one element of that tag that ``data`` is."""
+        self.data, self.at = data, 0
+        if tag is not None:
+            content = self.take(tag)
+            self.end()
+            self.data, self.at = content, 0
+
+    def next_is(self, tag: int) -> bool:
+        return self.data[self.at : self.at + 1] == bytes((tag,))
+
+    def take_raw(self, tag: int) -> tuple[bytes, bytes]:
+        """Content of the next element, which has this tag, and all of it."""
+        start, at = self.at, self.at + 2
+        if not self.next_is(tag) or tag & 31 == 31 or at > len(self.data):
+            raise Damage("DER", "an element is missing or of another kind")
+        length = self.data[start + 1]
+        if length > 127:
+            size = length - 128
+            length, at = int.from_bytes(self.data[at : at + size], "big"), at + size
+            if not 1 <= size <= 3 or length < (128 if size == 1 else 1 << 8 * (size - 1)):
+                raise Damage("DER", "a length is not in its shortest form, or too large")
+        self.at = at + length
+        if self.at > len(self.data):
+            raise Damage("DER", "an element is cut short")
+        return self.data[at : self.at], self.data[start : self.at]
+
+    def take(self, tag: int) -> bytes:
+        return self.take_raw(tag)[0]
+
+    def raw(self, tag: int) -> bytes:
+        return self.take_raw(tag)[1]
+
+    def inner(self, tag: int) -> Der:
+        return Der(self.take(tag))
+
+    def take_if(self, tag: int) -> bytes | None:
+        return self.take(tag) if self.next_is(tag) else None
+
+    def number(self, tag: int = INTEGER) -> int:
+        content = self.take(tag)
+        if not content or (len(content) > 1 and content[0] in (0, 255) and (content[0] ^ content[1]) < 128):
+            raise Damage("DER", "an integer is not in its shortest form")
+        return int.from_bytes(content, "big", signed=True)
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise Damage("DER", "something follows")
+
+
+def der(tag: int, *contents: bytes) -> bytes:
+    content = b"".join(contents)
+    if len(content) < 128:
+        return bytes((tag, len(content))) + content
+    size = (len(content).bit_length() + 7) // 8
+    return bytes((tag, 128 + size)) + len(content).to_bytes(size, "big") + content
+
+
+def oid(dotted: str) -> bytes:
+    first, second, *rest = map(int, dotted.split("."))
+    content = b""
+    for value in (40 * first + second, *rest):
+        septets = [value >> shift & 127 for shift in range(0, max(value.bit_length(), 1), 7)]
+        content += bytes([128 | septet for septet in septets[:0:-1]] + septets[:1])
+    return der(OID, content)
+
+
+def der_time(tag: int, content: bytes) -> int:
+    """Microseconds since 1970 of a time that ends with Z; finer fractions are cut."""
+    pattern = rb"(\d\d)(\d{10})()Z" if tag == UTC_TIME else rb"(\d{4})(\d{10})(?:\.(\d*[1-9]))?Z"
+    match = re.fullmatch(pattern, content)
+    if match is None:
+        raise Damage("DER", "a time is not in its one form")
+    year = int(match[1]) + (0 if tag == TIME else 2000 if int(match[1]) < 50 else 1900)
+    try:
+        moment = datetime.strptime(f"{year:04d}{match[2].decode()}+0000", "%Y%m%d%H%M%S%z")
+    except ValueError:
+        raise Damage("DER", "a time does not exist") from None
+    return int(moment.timestamp()) * 1_000_000 + int((match[3] or b"")[:6].ljust(6, b"0"))
+
+
+class Hash(NamedTuple):
+    """A hash function, as it is called alone, with RSA and with ECDSA."""
+
+    name: str
+    identifier: bytes
+    with_rsa: bytes
+    with_ecdsa: bytes
+
+    def digest(self, data: bytes) -> bytes:
+        return hashlib.new(self.name, data).digest()
+
+    def is_named(self, algorithm: bytes) -> bool:
+        return algorithm in (der(SEQUENCE, self.identifier), der(SEQUENCE, self.identifier, der(NULL)))
+
+
+HASHES = [
+    Hash(name, oid(f"2.16.840.1.101.3.4.2.{n}"), oid(f"1.2.840.113549.1.1.{10 + n}"), oid(f"1.2.840.10045.4.3.{1 + n}"))
+    for n, name in ((1, "sha256"), (2, "sha384"), (3, "sha512"))
+]
+RSA, PSS, MGF1 = (oid(f"1.2.840.113549.1.1.{n}") for n in (1, 10, 8))
+EC = oid("1.2.840.10045.2.1")
+SIGNED_DATA, CONTENT_TYPE, MESSAGE_DIGEST = (oid(f"1.2.840.113549.1.{n}") for n in ("7.2", "9.3", "9.4"))
+TST_INFO, SIGNED_UNDER, SIGNED_UNDER_V2 = (oid(f"1.2.840.113549.1.9.16.{n}") for n in ("1.4", "2.12", "2.47"))
+CONSTRAINTS, USAGE, PURPOSES, POLICIES = (oid(f"2.5.29.{n}") for n in (19, 15, 37, 32))
+TIME_STAMPING, ANY_PURPOSE = oid("1.3.6.1.5.5.7.3.8"), oid("2.5.29.37.0")
+UNDERSTOOD = frozenset((CONSTRAINTS, USAGE, PURPOSES, POLICIES))
+SIGNS, CERTIFIES = 0x80 | 0x40, 0x04  # bits of a key's usage: digitalSignature or nonRepudiation; keyCertSign
+
+
+class Curve(NamedTuple):
+    """y^2 = x^3 - 3x + b modulo p, with a generator of order n (FIPS 186-5)."""
+
+    p: int
+    n: int
+    b: int
+    generator: tuple[int, int]
+
+    def add(self, one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+        """None is the neutral element."""
+        if one is None or other is None:
+            return one or other
+        if one[0] == other[0] and (one[1] + other[1]) % self.p == 0:
+            return None
+        if one == other:
+            slope = 3 * (one[0] ** 2 - 1) * pow(2 * one[1], -1, self.p)
+        else:
+            slope = (other[1] - one[1]) * pow(other[0] - one[0], -1, self.p)
+        x = (slope**2 - one[0] - other[0]) % self.p
+        return x, (slope * (one[0] - x) - one[1]) % self.p
+
+    def has(self, point: tuple[int, int]) -> bool:
+        x, y = point
+        return max(point) < self.p and (y**2 - x**3 + 3 * x - self.b) % self.p == 0
+
+    def verify(self, key: tuple[int, int], digest: bytes, signature: bytes) -> bool:
+        pair = Der(signature, SEQUENCE)
+        r, s = pair.number(), pair.number()
+        pair.end()
+        if not (0 < r < self.n and 0 < s < self.n):
+            return False
+        inverse, e = pow(s, -1, self.n), int.from_bytes(digest[: self.n.bit_length() // 8], "big")
+        u, v, total, both = e * inverse % self.n, r * inverse % self.n, None, self.add(self.generator, key)
+        for bit in range(self.n.bit_length() - 1, -1, -1):
+            total = self.add(total, total)
+            total = self.add(total, (None, self.generator, key, both)[(u >> bit & 1) + 2 * (v >> bit & 1)])
+        return total is not None and total[0] % self.n == r
+
+
+CURVES = {
+    oid("1.2.840.10045.3.1.7"): Curve(
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+        (
+            0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+            0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+        ),
+    ),
+    oid("1.3.132.0.34"): Curve(
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+        (
+            0xAA87CA22BE8B05378EB1C71EF320AD746E1D3B628BA79B9859F741E082542A385502F25DBF55296C3A545E3872760AB7,
+            0x3617DE4A96262C6F5D9E98BF9292DC29F8F41DBD289A147CE9DA3113B5F0B8C00A60B1CE1D7E819D7A431D7C90EA0E5F,
+        ),
+    ),
+}
+
+
+def mgf1(hash_: Hash, seed: bytes, length: int) -> bytes:
+    blocks = range(-(-length // len(hash_.digest(b""))))
+    return b"".join(hash_.digest(seed + i.to_bytes(4, "big")) for i in blocks)[:length]
+
+
+class RsaKey(NamedTuple):
+    n: int
+    e: int
+
+    def power(self, signature: bytes) -> bytes | None:
+        size = (self.n.bit_length() + 7) // 8
+        value = int.from_bytes(signature, "big")
+        return pow(value, self.e, self.n).to_bytes(size, "big") if len(signature) == size and value < self.n else None
+
+    def verify(self, hash_: Hash, message: bytes, signature: bytes) -> bool:
+        """RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2.2): the encoding is made again and compared."""
+        named = der(SEQUENCE, der(SEQUENCE, hash_.identifier, der(NULL)), der(OCTETS, hash_.digest(message)))
+        found = self.power(signature)
+        return found is not None and found == b"\0\1" + b"\xff" * (len(found) - len(named) - 3) + b"\0" + named
+
+    def verify_pss(self, hash_: Hash, message: bytes, signature: bytes, salt_bytes: int) -> bool:
+        """RSASSA-PSS (RFC 8017, section 9.1.2)."""
+        found, bits, digest = self.power(signature), self.n.bit_length() - 1, hash_.digest(message)
+        if found is None:
+            return False
+        encoded = found[-((bits + 7) // 8) :]
+        if any(found[: len(found) - len(encoded)]) or encoded[-1:] != b"\xbc" or encoded[0] >> (8 - -bits % 8):
+            return False
+        masked, seal = encoded[: -len(digest) - 1], encoded[-len(digest) - 1 : -1]
+        plain = bytearray(x ^ y for x, y in zip(masked, mgf1(hash_, seal, len(masked))))
+        plain[0] &= 0xFF >> -bits % 8
+        zeros = len(plain) - salt_bytes - 1
+        if zeros < 0 or any(plain[:zeros]) or plain[zeros] != 1:
+            return False
+        return hash_.digest(bytes(8) + digest + bytes(plain[zeros + 1 :])) == seal
+
+
+def elements(data: bytes, tag: int) -> Iterator[bytes]:
+    part = Der(data)
+    while part.at < len(data):
+        yield part.raw(tag)
+
+
+def take_time(part: Der) -> int:
+    tag = TIME if part.next_is(TIME) else UTC_TIME
+    return der_time(tag, part.take(tag))
+
+
+class Certificate:
+    """What of a certificate (RFC 5280) a decision needs. Nothing of it is believed before somebody ``issued`` it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, whole = data, Der(data, SEQUENCE)
+        self.signed, self.algorithm, bits = whole.raw(SEQUENCE), whole.raw(SEQUENCE), whole.take(BIT_STRING)
+        whole.end()
+        self.signature, part = bits[1:], Der(self.signed, SEQUENCE)
+        part.take_if(CONTEXT)  # version
+        start = part.at
+        number = part.number()
+        self.number = part.data[start : part.at]
+        if bits[:1] != b"\0" or number <= 0 or part.raw(SEQUENCE) != self.algorithm:
+            raise Damage("CERTIFICATE", "a certificate whose number, algorithm or signature is not in its form")
+        self.issuer, validity = part.raw(SEQUENCE), part.inner(SEQUENCE)
+        self.begin_us, self.end_us = take_time(validity), take_time(validity)
+        validity.end()
+        self.subject, self.key = part.raw(SEQUENCE), part.raw(SEQUENCE)
+        part.take_if(IMPLICIT + 1)  # identifiers that nobody uses
+        part.take_if(IMPLICIT + 2)
+        self.extensions: dict[bytes, tuple[bool, bytes]] = {}  # by name: critical, and its value
+        found = part.take_if(CONTEXT + 3)
+        part.end()
+        for extension in [] if found is None else elements(Der(found, SEQUENCE).data, SEQUENCE):
+            one = Der(extension, SEQUENCE)
+            name, critical = one.raw(OID), one.take_if(BOOLEAN)
+            if name in self.extensions or critical not in (None, b"\xff"):
+                raise Damage(
+                    "CERTIFICATE", "a certificate with an extension that stands there twice, or not in its form"
+                )
+            self.extensions[name] = critical is not None, one.take(OCTETS)
+            one.end()
+
+    def value(self, extension: bytes, tag: int) -> bytes | None:
+        """What is in the one element that an extension's value is; None where it is not there."""
+        found = self.extensions.get(extension)
+        return None if found is None else Der(found[1], tag).data
+
+    def purposes(self) -> list[bytes] | None:
+        value = self.value(PURPOSES, SEQUENCE)
+        return None if value is None else list(elements(value, OID))
+
+    def has_usage(self, bits: int) -> bool:
+        """One of these bits of its key's usage, or nothing is said of that."""
+        value = self.value(USAGE, BIT_STRING)
+        return value is None or bool(int.from_bytes(value[1:2], "big") & bits)
+
+    def objection(self, below: int, at_us: int) -> str | None:
+        """Why it may not be where it is, at this time; ``below`` certificates hang from it, and 0 is the signer's."""
+        if not self.begin_us <= at_us // 1_000_000 * 1_000_000 <= self.end_us:
+            return "a certificate was not valid at the stated time"
+        public_key(self.key)
+        if any(critical and name not in UNDERSTOOD for name, (critical, _) in self.extensions.items()):
+            return "a certificate has a critical extension that is not understood"
+        purposes = self.purposes()
+        if below == 0:
+            if purposes != [TIME_STAMPING] or not self.extensions[PURPOSES][0] or not self.has_usage(SIGNS):
+                return "the signer's certificate is not, critically and exclusively, for timestamps"
+            return None
+        value = self.value(CONSTRAINTS, SEQUENCE)
+        constraints = Der(value or b"")
+        is_authority = constraints.take_if(BOOLEAN) == b"\xff"
+        levels = constraints.number() if constraints.next_is(INTEGER) else below
+        constraints.end()
+        if not is_authority or levels < below - 1 or not self.has_usage(CERTIFIES):
+            return "a certificate signed another one and may not"
+        if purposes is not None and TIME_STAMPING not in purposes and ANY_PURPOSE not in purposes:
+            return "a certificate signed one for timestamps and may not"
+        return None
+
+
+def public_key(info: bytes) -> RsaKey | tuple[Curve, tuple[int, int]]:
+    """A SubjectPublicKeyInfo: RSA of 2,048 to 8,192 bits, or a point of P-256 or P-384."""
+    part = Der(info, SEQUENCE)
+    algorithm, bits = part.raw(SEQUENCE), part.take(BIT_STRING)
+    part.end()
+    if algorithm == der(SEQUENCE, RSA, der(NULL)):
+        numbers = Der(bits[1:], SEQUENCE)
+        key = RsaKey(numbers.number(), numbers.number())
+        numbers.end()
+        if 2048 <= key.n.bit_length() <= 8192 and 1 < key.e < 1 << 64 and key.n & key.e & 1:
+            return key
+    for name, curve in CURVES.items():
+        size = (curve.p.bit_length() + 7) // 8
+        if algorithm == der(SEQUENCE, EC, name) and bits[:2] == b"\0\4" and len(bits) == 2 + 2 * size:
+            point = (int.from_bytes(bits[2 : 2 + size], "big"), int.from_bytes(bits[2 + size :], "big"))
+            if curve.has(point):
+                return curve, point
+    raise Damage("KEY", "a certificate whose key is neither RSA of 2,048 to 8,192 bits nor of P-256 or P-384")
+
+
+def is_signed(
+    key: RsaKey | tuple[Curve, tuple[int, int]], algorithm: bytes, hash_: Hash, message: bytes, signature: bytes
+) -> bool:
+    """Whether an algorithm is one of this key with this hash, and the signature right."""
+    if not isinstance(key, RsaKey):
+        is_ecdsa = algorithm == der(SEQUENCE, hash_.with_ecdsa)
+        return is_ecdsa and key[0].verify(key[1], hash_.digest(message), signature)
+    if algorithm in (der(SEQUENCE, RSA, der(NULL)), der(SEQUENCE, hash_.with_rsa, der(NULL))):
+        return key.verify(hash_, message, signature)
+    outer = Der(algorithm, SEQUENCE)
+    if outer.raw(OID) != PSS:
+        return False
+    parameters = outer.inner(SEQUENCE)
+    outer.end()
+    hashing, masking = parameters.take(CONTEXT), Der(parameters.take(CONTEXT + 1), SEQUENCE)
+    salt = Der(parameters.take(CONTEXT + 2))
+    salt_bytes = salt.number()
+    for part in (parameters, salt):
+        part.end()
+    if masking.raw(OID) != MGF1 or not hash_.is_named(hashing) or not hash_.is_named(masking.raw(SEQUENCE)):
+        return False
+    masking.end()
+    return 0 <= salt_bytes <= 64 and key.verify_pss(hash_, message, signature, salt_bytes)
+
+
+@lru_cache(maxsize=1024)
+def read_certificate(data: bytes) -> Certificate:
+    return Certificate(data)
+
+
+@lru_cache(maxsize=1024)
+def issued(issuer: bytes, certificate: bytes) -> bool:
+    """Whether one signed the other, with means that count. An authority has few certificates and many timestamps."""
+    above, below = read_certificate(issuer), read_certificate(certificate)
+    if above.subject != below.issuer:
+        return False
+    for hash_ in HASHES:
+        try:
+            key = public_key(above.key)
+            if below.algorithm != der(SEQUENCE, RSA, der(NULL)) and is_signed(
+                key, below.algorithm, hash_, below.signed, below.signature
+            ):
+                return True
+        except Damage:
+            continue
+    return False
+
+
+def read_roots(pem: bytes) -> list[bytes]:
+    """DER of the certificates of a PEM file; at least one."""
+    blocks = re.findall(rb"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", pem)
+    try:
+        roots = [binascii.a2b_base64(block) for block in blocks]
+    except binascii.Error:
+        raise Damage("ROOTS", "a certificate that is not base64") from None
+    for root in roots:
+        read_certificate(root)
+    if not 0 < len(roots) <= ROOTS_MAX or pem.count(b"-----BEGIN CERTIFICATE-----") != len(blocks):
+        raise Damage("ROOTS", f"not a file of 1 to {ROOTS_MAX} certificates in PEM form")
+    return roots
+
+
+class Timestamp(NamedTuple):
+    """What an authority said: the bytes existed at ``latest_us``, and it had them at ``earliest_us`` or later."""
+
+    earliest_us: int
+    latest_us: int
+
+
+def verify_timestamp(data: bytes, message: bytes, roots: list[bytes]) -> Timestamp:
+    """Raises ``Damage`` unless an authority that the roots vouch for signed this over the message, in the one form."""
+    response = Der(data, SEQUENCE)
+    if len(data) > TIMESTAMP_BYTES_MAX or response.raw(SEQUENCE) != der(SEQUENCE, der(INTEGER, b"\0")):
+        raise Damage("TIMESTAMP", "no timestamp was granted")
+    token = response.inner(SEQUENCE)
+    response.end()
+    if token.raw(OID) != SIGNED_DATA:
+        raise Damage("TIMESTAMP", "no signed data")
+    body = Der(token.take(CONTEXT), SEQUENCE)
+    token.end()
+    body.take(INTEGER)  # what is not looked at here is compared below, when the whole is written again
+    body.take(SET)
+    content, content_info = body.take_raw(SEQUENCE)
+    certificates = list(elements(body.take(CONTEXT), SEQUENCE))
+    signer = Der(body.take(SET), SEQUENCE)
+    body.end()
+    inner = Der(content)
+    if inner.raw(OID) != TST_INFO or not 0 < len(certificates) <= CERTIFICATES_MAX:
+        raise Damage("TIMESTAMP", "it holds something else, or too many certificates")
+    info = Der(inner.take(CONTEXT), OCTETS).data
+    inner.end()
+
+    signer.take(INTEGER)
+    named, algorithm, attributes = signer.take(SEQUENCE), signer.raw(SEQUENCE), signer.take(CONTEXT)
+    signature_algorithm, signature = signer.raw(SEQUENCE), signer.take(OCTETS)
+    signer.end()
+    hash_ = next((one for one in HASHES if algorithm == der(SEQUENCE, one.identifier)), None)
+    if hash_ is None or signature_algorithm == der(SEQUENCE, hash_.with_rsa, der(NULL)):
+        raise Damage("TIMESTAMP", "an algorithm is not in the form in which timestamps are kept")
+    one_form = written_timestamp(
+        content_info=content_info,
+        certificates=certificates,
+        named=named,
+        algorithm=algorithm,
+        attributes=attributes,
+        signature_algorithm=signature_algorithm,
+        signature=signature,
+    )
+    if one_form != data:
+        raise Damage(
+            "TIMESTAMP", "not in the form in which timestamps are kept: what is not signed was changed or added"
+        )
+
+    at_us, timestamp = read_tst_info(info, message)
+    certificate = next((c for c in map(read_certificate, certificates) if c.issuer + c.number == named), None)
+    if certificate is None:
+        raise Damage("TIMESTAMP", "the certificate of whoever signed is not in it")
+    check_attributes(attributes, info, hash_, certificate.data)
+    if not is_signed(public_key(certificate.key), signature_algorithm, hash_, der(SET, attributes), signature):
+        raise Damage("TIMESTAMP", "its signature is wrong")
+    check_trust(certificate.data, certificates, roots, at_us)
+    return timestamp
+
+
+def written_timestamp(
+    *,
+    content_info: bytes,
+    certificates: list[bytes],
+    named: bytes,
+    algorithm: bytes,
+    attributes: bytes,
+    signature_algorithm: bytes,
+    signature: bytes,
+) -> bytes:
+    """A response as it is kept: no more than is needed, and in one order."""
+    signer = der(
+        SEQUENCE,
+        der(INTEGER, b"\1"),
+        der(SEQUENCE, named),
+        algorithm,
+        der(CONTEXT, attributes),
+        signature_algorithm,
+        der(OCTETS, signature),
+    )
+    kept = der(CONTEXT, *sorted(set(certificates)))
+    body = der(SEQUENCE, der(INTEGER, b"\3"), der(SET, algorithm), content_info, kept, der(SET, signer))
+    return der(SEQUENCE, der(SEQUENCE, der(INTEGER, b"\0")), der(SEQUENCE, SIGNED_DATA, der(CONTEXT, body)))
+
+
+def read_tst_info(data: bytes, message: bytes) -> tuple[int, Timestamp]:
+    """The stated time, and between which times the message was seen."""
+    info = Der(data, SEQUENCE)
+    if info.number() != 1:
+        raise Damage("TIMESTAMP", "another version of a timestamp")
+    info.take(OID)
+    imprint = info.inner(SEQUENCE)
+    is_sha256, digest = HASHES[0].is_named(imprint.raw(SEQUENCE)), imprint.take(OCTETS)
+    imprint.end()
+    if not is_sha256 or digest != hashlib.sha256(message).digest():
+        raise Damage("TIMESTAMP", "it is over other bytes")
+    info.number()
+    at_us, accuracy_us = der_time(TIME, info.take(TIME)), 1_000_000
+    stated = info.take_if(SEQUENCE)
+    if stated is not None:
+        part, accuracy_us = Der(stated), 0
+        for tag, unit_us in ((INTEGER, 1_000_000), (IMPLICIT, 1_000), (IMPLICIT + 1, 1)):
+            accuracy_us += part.number(tag) * unit_us if part.next_is(tag) else 0
+        part.end()
+    info.take_if(BOOLEAN)
+    if info.next_is(INTEGER):
+        info.number()
+    for tag in (CONTEXT, CONTEXT + 1):
+        info.take_if(tag)
+    info.end()
+    if accuracy_us < 0:
+        raise Damage("TIMESTAMP", "an accuracy below zero")
+    return at_us, Timestamp(at_us - accuracy_us, at_us + accuracy_us)
+
+
+def check_attributes(data: bytes, info: bytes, hash_: Hash, certificate: bytes) -> None:
+    """What was signed beside the digest: its type, and the certificate that it was signed under (RFC 5035)."""
+    attributes: dict[bytes, bytes] = {}
+    for attribute in elements(data, SEQUENCE):
+        part = Der(attribute, SEQUENCE)
+        name, values = part.raw(OID), part.take(SET)
+        part.end()
+        if name in attributes:
+            raise Damage("TIMESTAMP", "an attribute stands in it twice")
+        attributes[name] = values
+    is_right = attributes.get(CONTENT_TYPE) == TST_INFO
+    if not is_right or attributes.get(MESSAGE_DIGEST) != der(OCTETS, hash_.digest(info)):
+        raise Damage("TIMESTAMP", "its signature is over something else")
+    digests = []
+    if SIGNED_UNDER in attributes:
+        first = Der(Der(attributes[SIGNED_UNDER], SEQUENCE).take(SEQUENCE)).inner(SEQUENCE)
+        digests.append((first.take(OCTETS), hashlib.sha1(certificate).digest()))  # noqa: S324 - a name, not a proof
+    if SIGNED_UNDER_V2 in attributes:
+        first = Der(Der(attributes[SIGNED_UNDER_V2], SEQUENCE).take(SEQUENCE)).inner(SEQUENCE)
+        stated = first.raw(SEQUENCE) if first.next_is(SEQUENCE) else der(SEQUENCE, HASHES[0].identifier)
+        digests += [(first.take(OCTETS), one.digest(certificate)) for one in HASHES if one.is_named(stated)] or [
+            (b"", b".")
+        ]
+    if not digests or any(stated != expected for stated, expected in digests):
+        raise Damage("TIMESTAMP", "it does not name the certificate that it was signed under")
+
+
+def check_trust(signer: bytes, certificates: list[bytes], roots: list[bytes], at_us: int) -> None:
+    """All certificates form one chain, and it leads to a root that was given."""
+    chain, left = [signer], sorted(other for other in certificates if other != signer)
+    while len(chain) < CHAIN_MAX:
+        above = next((other for other in left if issued(other, chain[-1])), None)
+        if above is None:
+            break
+        chain.append(above)
+        left.remove(above)
+    if left:
+        raise Damage("TIMESTAMP", "it has certificates that are not needed")
+    for below, data in enumerate(chain):
+        objection, root = read_certificate(data).objection(below, at_us), None
+        if objection is None and data not in roots:
+            root = next((root for root in roots if issued(root, data)), None)
+            if root is None:
+                continue
+            objection = read_certificate(root).objection(below + 1, at_us)
+        if objection:
+            raise Damage("TIMESTAMP", objection)
+        return
+    raise Damage("TIMESTAMP", "the certificate of whoever signed does not lead to a root that was given")
+
+
+class Rules(NamedTuple):
+    """What is demanded of time: whose word counts, the time now, and how old a head may be."""
+
+    roots: list[bytes] | None = None
+    now_us: int = 0
+    age_us_max: int | None = None
+
+
+TOLERANCE_US = 10_000_000  # clocks may differ so far unremarked
+LATE_US_MAX = 3_600_000_000  # what was recorded at once waits no longer than this: beyond it, new calls are refused
+IMMEDIATE = re.compile(
+    rb"worker[0-9]+|api|sealer"
+)  # sources that record at once; any other may keep events for a while
+NEVER = 1 << 62
+
+
+class Times:
+    """The timestamps of one log, and the times that its leaves and heads state."""
+
+    def __init__(self, log: Log, rules: Rules) -> None:
+        self.log, self.rules = log, rules
+        pattern = re.compile(re.escape(log.place) + r"anchors/(0|[1-9][0-9]{0,18})\.tsr")
+        found = {int(match[1]): match[0] for match in map(pattern.fullmatch, sorted(log.files)) if match}
+        log.files.difference_update(found.values())
+        self.found = found
+        self.held: dict[str, tuple[int, Timestamp]] = {}  # digest of the file: size, and what it says
+        for size, name in sorted(found.items()):
+            try:
+                self.read(size, name)
+            except Damage as damage:
+                log.fail("TIMESTAMP", f"{name}: {damage}", "time")
+        self.sizes = sorted(size for size, _ in self.held.values())
+        self.latest: list[int] = []  # for each of them, when the leaves below it existed at the latest
+        for _, timestamp in sorted(self.held.values(), reverse=True):
+            self.latest.insert(0, min([timestamp.latest_us, *self.latest[:1]]))
+        self.earliest, self.next = -NEVER, 0
+
+    def read(self, size: int, name: str) -> None:
+        if self.rules.roots is None:
+            return
+        log = self.log
+        data = log.directory.read(name, TIMESTAMP_BYTES_MAX)
+        head = log.directory.read(f"{log.place}heads/{size}", NOTE_BYTES_MAX)
+        timestamp = verify_timestamp(data, head, self.rules.roots)
+        self.held[b64u(hashlib.sha256(data).digest()).decode()] = size, timestamp
+        try:
+            stated_us = parse_head(head).stated_s() * 1_000_000 if log.keys else 0
+        except Damage:
+            return  # a finding of the heads' own
+        if stated_us > timestamp.latest_us + TOLERANCE_US:
+            log.fail("CLOCK-AHEAD", f"{log.place}heads/{size}: was signed after its timestamp, says its signer", "time")
+
+    def judge(self, index: int, source: Source, time_us: int) -> None:
+        while self.next < len(self.sizes) and self.sizes[self.next] <= index:
+            self.next += 1
+        latest = self.latest[self.next] if self.next < len(self.latest) else NEVER
+        late_us = self.earliest - time_us
+        if time_us > latest + TOLERANCE_US:
+            ahead_s = (time_us - latest) / 1e6
+            what = f"entry {index}: {shown(source)} states a time {ahead_s:.1f} s after a timestamp over it"
+            self.log.fail("CLOCK-AHEAD", what, "time")
+        if late_us > LATE_US_MAX and IMMEDIATE.fullmatch(source[0]):
+            what = f"entry {index}: {shown(source)} states a time {late_us / 1e6:.1f} s before what precedes it"
+            self.log.fail("BACK-DATED", what, "time")
+        elif late_us > TOLERANCE_US:
+            what = f"entry {index}: was logged {late_us / 1e6:.1f} s or more after the time that {shown(source)} states"
+            self.log.report.warn("LATE", self.log.name, what, "time")
+
+    def take(self, index: int, anchors: dict[str, Any]) -> None:
+        """An epoch begins, and names by digest what others had said of an earlier head."""
+        if anchors["size"] > index:
+            self.log.fail("ANCHOR-ORDER", f"entry {index}: names anchors of a head that was not there yet", "time")
+            return
+        for file in anchors["files"]:
+            name = f"{self.log.place}anchors/{file['name']}"
+            try:
+                digest = b64u(hashlib.sha256(self.log.directory.read(name, NOTE_BYTES_MAX)).digest()).decode()
+            except Damage as damage:
+                self.log.fail("ANCHOR-MISSING", f"{damage}; entry {index} names it", "time")
+                continue
+            if digest != file["sha256"]:
+                self.log.fail("ANCHOR-CHANGED", f"{name}: not what entry {index} names", "time")
+                continue
+            size, timestamp = self.held.get(digest, (-1, None))
+            if timestamp is not None and size == anchors["size"]:
+                self.earliest = max(self.earliest, timestamp.earliest_us)
+
+    def conclude(self, *, read: bool) -> None:
+        """``read``: whether there were leaves that could be held against the timestamps."""
+        log, roots = self.log, self.rules.roots
+        for size in self.sizes:
+            if read and size > log.size:
+                log.fail("TIMESTAMP", f"{log.place}anchors/{size}.tsr: of a head that this log has no more", "time")
+        covered = max((size for size in self.sizes if size <= log.size), default=0)
+        if not self.found or not read:
+            what = "there is no timestamp or cosignature of anybody else"
+            if self.found:
+                what = f"{len(self.found)} timestamps are here, and no leaves that could be held against them"
+            log.report.add("time", NOT_ASSESSED, "NO-TIMESTAMP", log.name, what)
+        elif roots is None:
+            what = f"{len(self.found)} timestamps are here, and nobody said whom to trust for them (--tsa-roots)"
+            log.report.add("time", NOT_ASSESSED, "NO-TSA-ROOTS", log.name, what)
+        elif covered < log.size:
+            what = f"the last {log.size - covered} leaves lie beyond the newest timestamp, of size {covered}"
+            log.report.warn("UNSTAMPED", log.name, what, "time")
+
+    def check_age(self, head: Head) -> None:
+        """By the time that stands under the log's own signature."""
+        if self.rules.age_us_max is None or self.log.keys is None:
+            return
+        age_us = self.rules.now_us - head.stated_s() * 1_000_000
+        if age_us > self.rules.age_us_max:
+            what = f"the newest head was signed {age_us // 1_000_000} s ago"
+            self.log.fail("STALE", f"{what}; {self.rules.age_us_max // 1_000_000} s are allowed", "time")
+        elif age_us < -TOLERANCE_US:
+            what = f"the newest head states a time that is {-age_us // 1_000_000} s ahead of this clock"
+            self.log.report.warn("HEAD-AHEAD", self.log.name, what, "time")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 14. The command
 # ----------------------------------------------------------------------------------------------------------------------
 
 EXIT_OK, EXIT_NOT_OK, EXIT_USAGE, EXIT_NO_ANCHOR = 0, 1, 2, 3
@@ -2282,6 +2993,21 @@ def read_vkeys(path: str) -> LogKeys:
         return parse_vkeys((lines[0], lines[1]))
     except Damage as damage:
         raise UsageError(f"{path}: not a vkeys file: {damage}") from None
+
+
+def roots_of(path: str | None) -> list[bytes] | None:
+    try:
+        return read_roots(read_given(path, ROOTS_BYTES_MAX)) if path else None
+    except Damage as damage:
+        raise UsageError(f"{path}: not a file of root certificates: {damage}") from None
+
+
+def age_of(text: str | None) -> int | None:
+    """Microseconds of 90s, 30m, 2h or 7d."""
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text or "")
+    if text and not match:
+        raise UsageError(f"--max-age {text}: not a number with s, m, h or d behind it")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] * 1_000_000 if match else None
 
 
 def default_vkeys() -> LogKeys | None:
@@ -2313,7 +3039,8 @@ def run_directory(path: str, arguments: argparse.Namespace) -> int:
     keys = read_vkeys(arguments.vkey) if arguments.vkey else default_vkeys()
     pins = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.pin]
     promises = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.promise]
-    report, logs = verify_directory(path, keys, pins, promises)
+    rules = Rules(roots_of(arguments.tsa_roots), time.time_ns() // 1_000, age_of(arguments.max_age))
+    report, logs = verify_directory(path, keys, pins, promises, rules)
     overall = {axis: report.overall(axis) for axis in AXES}
     size = sum(log.size for log in logs)
     print(f"{printable(path)}: {len(logs)} logs, {size} leaves\n")
@@ -2389,6 +3116,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pin", metavar="CHECKPOINT", action="append", default=[], help=pin_help)
     promise_help = "promises that a client was given (x-affidavit-promise), one a line; repeatable"
     parser.add_argument("--promise", metavar="FILE", action="append", default=[], help=promise_help)
+    parser.add_argument("--tsa-roots", metavar="FILE", help="root certificates (PEM) of trusted timestamp authorities")
+    parser.add_argument("--max-age", metavar="AGE", help="how old the newest head of each log may be: 90s, 30m, 2h, 7d")
     parser.add_argument("--require-anchor", action="store_true", help="exit with 3 unless the anchor is OK")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args(argv)

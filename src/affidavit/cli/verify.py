@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,39 +16,58 @@ from rich.text import Text
 from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
 from affidavit.cli.present import answers, cell, progress_bars, remark
 from affidavit.cli.verify_proof import verify_one_proof
-from affidavit.errors import ConfigError, LayoutError
+from affidavit.errors import ConfigError, FormatError, LayoutError
 from affidavit.ledger.places import find_places
 from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
+from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
+from affidavit.tlog.certificate import Certificate, parse_roots
 
+_AGE: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_UNITS_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6}
 _STYLES: Final = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "NOT ASSESSED": "dim"}
 
 
+_Subject = Annotated[
+    Path | None,
+    Parameter(
+        name="DIRECTORY|PROOF", help="The data directory, or a `.tlog-proof`; without it, that of AFFIDAVIT_DATA."
+    ),
+]
+_Vkey = Annotated[
+    Path | None,
+    Parameter(
+        help=(
+            "The two verifier keys of the system log, one a line (for a proof: of its log); without it, "
+            "AFFIDAVIT_KEYS/public, never the directory itself."
+        )
+    ),
+]
+_Pins = Annotated[
+    tuple[Path, ...], Parameter(help="A signed head that somebody kept elsewhere; may be repeated.", negative="")
+]
+_Promises = Annotated[
+    tuple[Path, ...], Parameter(help="Promises that a client was given, one a line; may be repeated.", negative="")
+]
+_Roots = Annotated[
+    Path | None,
+    Parameter(help="Root certificates (PEM) of timestamp authorities that you trust; never from the directory."),
+]
+_Age = Annotated[
+    str | None,
+    Parameter(help="How old the newest head of each log may be, such as 90s, 30m, 2h or 7d, by your clock."),
+]
+
+
 def verify(
-    path: Annotated[
-        Path | None,
-        Parameter(
-            name="DIRECTORY|PROOF", help="The data directory, or a `.tlog-proof`; without it, that of AFFIDAVIT_DATA."
-        ),
-    ] = None,
+    path: _Subject = None,
     /,
     *,
-    vkey: Annotated[
-        Path | None,
-        Parameter(
-            help=(
-                "The two verifier keys of the system log, one a line (for a proof: of its log); without it, "
-                "AFFIDAVIT_KEYS/public, never the directory itself."
-            )
-        ),
-    ] = None,
-    pin: Annotated[
-        tuple[Path, ...], Parameter(help="A signed head that somebody kept elsewhere; may be repeated.", negative="")
-    ] = (),
-    promise: Annotated[
-        tuple[Path, ...],
-        Parameter(help="Promises that a client was given, one a line; may be repeated.", negative=""),
-    ] = (),
+    vkey: _Vkey = None,
+    pin: _Pins = (),
+    promise: _Promises = (),
+    tsa_roots: _Roots = None,
+    max_age: _Age = None,
     require_anchor: Annotated[bool, Parameter(negative="", help="Exit code 3 unless the anchor is OK.")] = False,
     json: Annotated[
         bool, Parameter(name="--json", negative="", help="One JSON object, the last line of output.")
@@ -59,6 +80,7 @@ def verify(
     ```
     affidavit verify
     affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
+    affidavit verify --tsa-roots roots.pem --max-age 2h
     affidavit verify --json | tail -1 | jq .integrity
     affidavit verify call.intent.tlog-proof --vkey default.vkeys
     ```
@@ -66,7 +88,8 @@ def verify(
     Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin the anchor is WARN:
     nobody else has seen this history, so its owner could have made another. Keep the head that `affidavit log paths`
     names somewhere else, and give it as `--pin` later. A promise (`x-affidavit-promise`) that the log has broken is
-    completeness FAIL.
+    completeness FAIL. Time is judged against timestamps of authorities that you trust; with `--max-age`, an old head
+    is FAIL: somebody may be showing you the past for ever.
 
     A proof shows one record in one signed head, and the values that it discloses. It says nothing of any other record.
 
@@ -75,15 +98,20 @@ def verify(
     places = find_places(os.environ)
     data = (path or places.data).absolute()
     if data.is_file():
-        of_log = bool(pin or promise or require_anchor)
+        of_log = bool(pin or promise or tsa_roots or max_age or require_anchor)
         return verify_one_proof(data, vkey=vkey, places=places, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)
     pins = tuple(_bytes_of(path) for path in pin)
     promises = tuple(_bytes_of(path) for path in promise)
+    rules = TimeRules(
+        roots=_roots(tsa_roots) if tsa_roots is not None else None,
+        now_us=time.time_ns() // 1_000,
+        age_us_max=_microseconds(max_age) if max_age is not None else None,
+    )
     with progress_bars() as advance:
-        report = verify_directory(data, vkeys=vkeys, pins=pins, promises=promises, progress=advance)
+        report = verify_directory(data, vkeys=vkeys, pins=pins, promises=promises, rules=rules, progress=advance)
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -98,6 +126,20 @@ def _vkeys(named: Path | None, kept: Path) -> bytes | None:
     if named is not None:
         return _bytes_of(named)
     return kept.read_bytes() if kept.is_file() else None
+
+
+def _roots(path: Path) -> tuple[Certificate, ...]:
+    try:
+        return parse_roots(_bytes_of(path))
+    except FormatError as error:
+        raise ConfigError(f"{path} is {error}; nothing was checked") from error
+
+
+def _microseconds(text: str) -> int:
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"--max-age {text!r} is not a number with s, m, h or d behind it; nothing was checked")
+    return int(match[1]) * _UNITS_US[match[2]]
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -21,7 +21,7 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: b
     `of_log`: something was asked that only a whole log can answer.
     """
     if of_log:
-        message = "a proof of one record anchors nothing: --pin, --promise and --require-anchor are for a directory"
+        message = "a proof of one record anchors nothing: what a whole log must answer is for a directory"
         raise ConfigError(message)
     with path.open("rb") as file:
         data = file.read(PROOF_SIZE_MAX + 1)

@@ -34,6 +34,7 @@ from affidavit.prove.clocks import Clocks
 from affidavit.prove.leaves import (
     SPEAKING,
     ActFacts,
+    Anchors,
     ConfigChange,
     EpochClose,
     EpochOpen,
@@ -103,6 +104,8 @@ class Account:
         """In their order."""
         self.raised_sheets: Final[list[tuple[int, int, int]]] = []
         """Entry, segment and version, where a leaf first speaks of a later version of a key sheet."""
+        self.anchors: Final[list[tuple[int, Anchors]]] = []
+        """What each epoch's beginning says of earlier heads, by its leaf."""
         self.unreadable = 0
         """Entries that are not leaves, or could not be read."""
         self._findings: Final = findings
@@ -275,6 +278,8 @@ class Account:
     def _open(self, index: int, facts: EpochOpen, key: Source, seq: int) -> None:
         if facts.epoch != self._epoch + 1 or facts.previous != self._closed_at:
             self._disorder(index, "opens an epoch that does not follow the one before")
+        if facts.anchors:
+            self.anchors.append((index, facts.anchors))
         self._epoch, self._epoch_is_open = facts.epoch, True
         self._epoch_serial += 1
         self._intents.open_epoch()

@@ -129,6 +129,20 @@ class PromiseKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vkey: Text
 
 
+class AnchorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Outside evidence for a head, by its file."""
+
+    name: Annotated[str, Meta(pattern=r"\A[0-9]{1,19}(?:\.[a-z0-9-]{1,32}){1,3}\Z")]
+    sha256: Digest
+
+
+class Anchors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What others had said of a head when an epoch began."""
+
+    size: Count
+    files: Annotated[tuple[AnchorFile, ...], Meta(min_length=1)]
+
+
 class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An epoch begins."""
 
@@ -136,6 +150,8 @@ class EpochOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     previous: Count | None
     clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
     """Of the sealer; absent in what versions wrote that did not ask, and where the kernel does not answer."""
+    anchors: Anchors | msgspec.UnsetType = msgspec.UNSET
+    """Absent where there were none, or something older was still to be sealed."""
 
 
 class SourceRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -410,6 +426,10 @@ def parse_facts(leaf: Leaf, *, log: str) -> Facts | None:
         facts: Facts = msgspec.convert(leaf.data, shape)
     except msgspec.ValidationError as error:
         raise FormatError(f"the data of {kind} is not what the format says") from error
+    if isinstance(facts, EpochOpen) and facts.anchors:
+        names = [file.name for file in facts.anchors.files]
+        if names != sorted(set(names)) or any(name.split(".")[0] != str(facts.anchors.size) for name in names):
+            raise FormatError(f"the anchors of {kind} are not those of one head, in order")
     check_digests(_digests_in(facts))
     return facts
 
@@ -423,6 +443,8 @@ def _digests_in(facts: Facts) -> list[str]:
         return [facts.sha256]
     if isinstance(facts, ApproversChange):
         return [approver.key for approver in facts.approvers]
+    if isinstance(facts, EpochOpen):
+        return [file.sha256 for file in facts.anchors.files] if facts.anchors else []
     return [facts.sha256] if isinstance(facts, ConfigChange) and facts.sha256 else []
 
 

@@ -23,6 +23,7 @@ from affidavit.prove.leaves import parse_leaf, parse_leaves
 from affidavit.prove.pending import read_stage, staged_end
 from affidavit.prove.report import LogFindings
 from affidavit.prove.sheets import check_sheets
+from affidavit.prove.times import TimeRules, Times
 from affidavit.prove.tree import Regrowth, TileFiles
 from affidavit.text import b64u, long_id
 from affidavit.tlog.cosignature import LogVkeys
@@ -65,6 +66,7 @@ class LogExamination:
         names: set[str],
         vkeys: LogVkeys | None,
         staged: list[tuple[int, int]],
+        rules: TimeRules,
         findings: LogFindings,
         progress: Progress,
         wanted: frozenset[str] = frozenset(),
@@ -80,6 +82,7 @@ class LogExamination:
         self._account: Final = Account(findings)
         self._wanted: Final = wanted
         self._digests: Final[set[str]] = set()
+        self._times: Final = Times(files, place=self._place, names=names, vkeys=vkeys, rules=rules, findings=findings)
         self._size = 0
         self._explained = 0
         """Leaves that heads or pending stages account for, beyond the newest head."""
@@ -90,6 +93,7 @@ class LogExamination:
             self._files, place=self._place, names=self._names, vkeys=self._vkeys, findings=self._findings
         )
         if heads is None:
+            self._times.give_up()
             return Examined(name=self.log, origin=None, size=0, root=None, roots={}, account=self._account)
         newest = heads.newest
         bundles = sum(name.startswith("tree/tile/entries/") for name in self._names)
@@ -98,6 +102,7 @@ class LogExamination:
             self._findings.fail("MISSING", what)
             self._findings.not_assessed("UNREADABLE", what, axis="completeness")
             self._findings.not_assessed("UNREADABLE", what, axis="erasure")
+            self._times.give_up()
             return Examined(
                 name=self.log, origin=newest.origin, size=newest.size, root=None, roots={}, account=self._account
             )
@@ -124,6 +129,7 @@ class LogExamination:
         tiles.check_kept_partials(heads.kept, self._names)
         self._check_left_over(tiles)
         self._account.conclude()
+        self._times.conclude(newest.size)
         self._check_ids(tiles)
         return Examined(
             name=self.log,
@@ -203,9 +209,11 @@ class LogExamination:
         except FormatError:
             self._take_one_by_one(first, entries, headers=headers, bodies=bodies)
             return
+        said = len(self._account.anchors)
         self._account.hear(first, leaves)
         if self._wanted:
             self._digests.update(leaf.src.digest for leaf in leaves if leaf.src.digest in self._wanted)
+        self._times.hear(first, leaves, self._account.anchors[said:])
         if headers is not None:
             stated = [leaf.header.sha256 if leaf.header is not None else None for leaf in leaves]
             self._compare("HEADER", "header block", first, stated, headers)

@@ -21,7 +21,7 @@ DOES_NOT_PROVE: Final[dict[Axis, str]] = {
     "integrity": "that anybody else saw this head, or that what was recorded is true",
     "anchor": "anything about leaves beyond the newest pin",
     "completeness": "that a call which never passed a capture point was recorded",
-    "time": "when anything happened: all clocks are the recorder's own",
+    "time": "more than the bounds that timestamps give: within them all clocks are the recorder's own",
     "authority": "that a recorded change was wise",
     "erasure": "that no copy of a destroyed key exists elsewhere",
 }

@@ -32,6 +32,7 @@ from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
 from affidavit.prove.report import AXES, Findings, Fork, LogReport, Report
+from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
 from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
@@ -51,12 +52,14 @@ def verify_directory(
     vkeys: bytes | None,
     pins: Sequence[bytes] = (),
     promises: Sequence[bytes] = (),
+    rules: TimeRules | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
 
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
-    heads kept elsewhere, of any log; `promises` are files of promises that clients were given.
+    heads kept elsewhere, of any log; `promises` are files of promises that clients were given; `rules` say what is
+    demanded of time, nothing if they are missing.
 
     Raises:
         LayoutError: There is no directory at `data`.
@@ -67,7 +70,7 @@ def verify_directory(
             f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
         )
     keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    return _Verification(data, vkeys=keys, progress=progress).run(pins, promises)
+    return _Verification(data, vkeys=keys, rules=rules or TimeRules(), progress=progress).run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
@@ -77,9 +80,10 @@ def _nobody_watches(_done: int, _total: int) -> None:
 class _Verification:
     """One run over one directory."""
 
-    def __init__(self, data: Path, *, vkeys: LogVkeys | None, progress: Progress | None) -> None:
+    def __init__(self, data: Path, *, vkeys: LogVkeys | None, rules: TimeRules, progress: Progress | None) -> None:
         self._files: Final = Files(data)
         self._vkeys: Final = vkeys
+        self._rules: Final = rules
         self._findings: Final = Findings()
         self._logs: Final[dict[str, Examined]] = {}
         self._staged: Staged = {}
@@ -134,7 +138,6 @@ class _Verification:
         if vkeys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
-        findings.not_assessed("NO-TIMESTAMP", "there is no timestamp or cosignature of anybody else", axis="time")
         sizes = {pin.states.size for pin in pins}
         if log != SYSTEM_LOG:
             sizes.update(row.size for row in self._system.roster if row.project == log)
@@ -144,11 +147,13 @@ class _Verification:
             names=names,
             vkeys=vkeys,
             staged=self._staged.get(log, []),
+            rules=self._rules,
             findings=findings,
             progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
             wanted=frozenset(held.digest for held in self._promises),
         )
         self._logs[log] = examination.run(sizes)
+        check_age(self._files, log=log, vkeys=vkeys, rules=self._rules, findings=findings)
 
     # --- keys ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from affidavit.errors import LayoutError
 from affidavit.event import (
     EPOCH_CLOSE,
     EPOCH_OPEN,
@@ -20,6 +21,8 @@ from affidavit.event import (
     SOURCE_STOP,
     SYSTEM_LOG,
 )
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.layout import FORMAT_LINE, DataLayout
 from affidavit.ledger.leaf import Leaf, Source, parse_leaf
 from affidavit.ledger.reader import LogReader
 from affidavit.ledger.stage import Part
@@ -105,3 +108,32 @@ def created_projects(parts: tuple[Part, ...]) -> dict[str, str]:
     """Origins of the logs that a stage creates."""
     leaves = [leaf for part in parts if part.log == SYSTEM_LOG for leaf in part.leaves()]
     return {leaf.data["project"]: leaf.data["origin"] for leaf in leaves if leaf.type == PROJECT_CREATE and leaf.data}
+
+
+def known_projects(reader: LogReader, *, size: int) -> dict[str, str]:
+    """Origins of the project logs that the system log has created."""
+    origins: dict[str, str] = {}
+    for index in range(size - 1, -1, -1):
+        entry = reader.entry(index, size=size)
+        if b'"type":"project.create"' in entry:
+            data = parse_leaf(entry).data or {}
+            origins[data["project"]] = data["origin"]
+        elif b'"roster":' in entry:
+            origins |= {row["project"]: row["origin"] for row in (parse_leaf(entry).data or {})["roster"]}
+            break
+    origins.pop(SYSTEM_LOG, None)
+    return origins
+
+
+def create_directories(data: DataLayout, *, disk: Disk) -> None:
+    """Make what is missing of a data directory; raises `LayoutError`, and touches nothing, in one of another format."""
+    for directory in (data.directory, data.wal, data.stage, data.logs):
+        disk.mkdir(directory)
+    if not data.format_file.exists():
+        disk.replace(data.format_file, FORMAT_LINE)
+    elif data.format_file.read_bytes() != FORMAT_LINE:
+        message = (
+            f"{data.format_file} names a format that this version does not know; nothing was touched. Use the version "
+            "that wrote it"
+        )
+        raise LayoutError(message)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.crypt.keyring import Keyring
-from affidavit.errors import CorruptionError, LayoutError
+from affidavit.errors import CorruptionError
 from affidavit.event import (
     CONFIG_CHANGE,
     GAP,
@@ -28,10 +28,10 @@ from affidavit.event import (
     SYSTEM_LOG,
     AccessMeta,
 )
+from affidavit.ledger.anchors import newest_anchors
 from affidavit.ledger.cut import ShardReader, WalRecord
 from affidavit.ledger.directory import Disk
-from affidavit.ledger.layout import FORMAT_LINE, DataLayout
-from affidavit.ledger.leaf import parse_leaf
+from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.reader import LogReader
 from affidavit.ledger.stage import Part, StageDirectory, parse_stage
 from affidavit.ledger.writer import LogWriter
@@ -43,7 +43,7 @@ from affidavit.seal.prepare import Prepared, Preparing
 from affidavit.seal.preparer import Job, Result
 from affidavit.seal.randomness import Randomness
 from affidavit.seal.recount import recount_at_start
-from affidavit.seal.recovery import Recovered, created_projects, recover
+from affidavit.seal.recovery import Recovered, create_directories, created_projects, known_projects, recover
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.shard import SealingShard, remove_unborn_shard
 from affidavit.seal.timekeeping import Timekeeping
@@ -135,7 +135,7 @@ class Sealer:
         """Bytes of their stages."""
         self.gaps = 0
         """Gap leaves that this process added."""
-        self._create_directories()
+        create_directories(data, disk=disk)
         self._stages: Final = StageDirectory(data.stage, disk=disk)
 
     # --- start ---------------------------------------------------------------------------------------------------
@@ -155,18 +155,6 @@ class Sealer:
         self._recover()
         self._begin_epochs()
         self._publish()
-
-    def _create_directories(self) -> None:
-        for directory in (self.data.directory, self.data.wal, self.data.stage, self.data.logs):
-            self._disk.mkdir(directory)
-        if not self.data.format_file.exists():
-            self._disk.replace(self.data.format_file, FORMAT_LINE)
-        elif self.data.format_file.read_bytes() != FORMAT_LINE:
-            message = (
-                f"{self.data.format_file} names a format that this version does not know; nothing was touched. Use "
-                f"the version that wrote it"
-            )
-            raise LayoutError(message)
 
     def _open_log(self, name: str, origin: str) -> None:
         ed25519, mldsa44 = self._signing.create(name, origin)
@@ -193,20 +181,7 @@ class Sealer:
         )
 
     def _known_projects(self) -> dict[str, str]:
-        """Origins of the project logs that the system log has created."""
-        size = self.logs[SYSTEM_LOG].writer.size
-        reader = LogReader(self.data.log(SYSTEM_LOG))
-        origins: dict[str, str] = {}
-        for index in range(size - 1, -1, -1):
-            entry = reader.entry(index, size=size)
-            if b'"type":"project.create"' in entry:
-                data = parse_leaf(entry).data or {}
-                origins[data["project"]] = data["origin"]
-            elif b'"roster":' in entry:
-                origins |= {row["project"]: row["origin"] for row in (parse_leaf(entry).data or {})["roster"]}
-                break
-        origins.pop(SYSTEM_LOG, None)
-        return origins
+        return known_projects(LogReader(self.data.log(SYSTEM_LOG)), size=self.logs[SYSTEM_LOG].writer.size)
 
     def _replay_stages(self) -> None:
         for path in self._stages.pending():
@@ -233,8 +208,7 @@ class Sealer:
         for unborn in self.data.wal.glob("*.tmp"):
             remove_unborn_shard(unborn, disk=self._disk)
         self._find_shards()
-        times = [shard.oldest_file_us() for shard in self._shards.values()]
-        oldest = min((time for time in times if time is not None), default=None)
+        oldest = self._oldest_file_us()
         for name, log in self.logs.items():
             found = recover(LogReader(self.data.log(name)), size=log.writer.size, oldest_wal_us=oldest)
             self._recovered[name] = found
@@ -253,6 +227,11 @@ class Sealer:
         log.sums, why = recount_at_start(opener, first=first, end=log.writer.size)
         if why:
             self.problems.append(f"the running epoch of log {log.name} will close without sums: {why}")
+
+    def _oldest_file_us(self) -> int | None:
+        """When the oldest write-ahead file that is still here was begun."""
+        times = [shard.oldest_file_us() for shard in self._shards.values()]
+        return min((time for time in times if time is not None), default=None)
 
     def _take_over(self, shard: SealingShard) -> None:
         source = (shard.reader.source, shard.reader.boot)
@@ -295,9 +274,12 @@ class Sealer:
         found = self._recovered[name]
         if found.epoch_is_open:
             return
-        self.logs[name].open_epoch(
-            {"epoch": found.epoch + 1, "previous": found.previous_close, **self._timekeeping.open_facts()}
-        )
+        log = self.logs[name]
+        self._find_shards()
+        anchors = newest_anchors(log.writer.layout, size=log.writer.size, before_us=self._oldest_file_us())
+        named = {} if anchors is None else {"anchors": anchors}
+        facts = {"epoch": found.epoch + 1, "previous": found.previous_close}
+        log.open_epoch(facts | named | self._timekeeping.open_facts())
         found.epoch += 1
         found.epoch_is_open = True
 

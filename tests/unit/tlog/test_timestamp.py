@@ -1,4 +1,7 @@
-"""Timestamps: what an authority signed over these bytes is believed, and nothing that looks like it."""
+"""Timestamps: what an authority signed over these bytes is believed, and nothing that looks like it.
+
+Each question goes to both verifiers, which share no code.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+import affidavit_verify
 from affidavit.errors import FormatError
 from affidavit.tlog import timestamp as module
 from affidavit.tlog.certificate import ROOTS_MAX, parse_certificate, parse_roots
@@ -20,6 +24,7 @@ from affidavit.tlog.der import SEQUENCE, Elements, element
 from affidavit.tlog.timestamp import (
     ACCURACY_US_DEFAULT,
     TIMESTAMP_BYTES_MAX,
+    Timestamp,
     format_request,
     open_timestamp,
     reduce_timestamp,
@@ -37,6 +42,27 @@ def authority(kind: str = "p256") -> Authority:
     return Authority(kind)
 
 
+def theirs(data: bytes, *, message: bytes, roots: bytes) -> affidavit_verify.Timestamp:
+    """The same question to the single-file verifier."""
+    return affidavit_verify.verify_timestamp(data, message, affidavit_verify.read_roots(roots))
+
+
+def ours(data: bytes, *, roots: bytes, message: bytes = HEAD) -> Timestamp:
+    """Both verifiers' answer."""
+    found = open_timestamp(data, message=message, roots=parse_roots(roots))
+    assert theirs(data, message=message, roots=roots) == (found.earliest_us, found.latest_us)
+    return found
+
+
+def in_form(data: bytes) -> bytes:
+    """In the one form, whatever is wrong with it, so that the form is not all that is refused."""
+    try:
+        signed = module._parse(data)
+        return module._format(signed, list(signed.certificates))
+    except FormatError:
+        return data
+
+
 def kept(answer: Answer | None = None, *, by: Authority | None = None) -> bytes:
     by = by or authority()
     return reduce_timestamp(by.stamp(HEAD, answer), message=HEAD, roots=parse_roots(by.roots))[0]
@@ -47,6 +73,9 @@ def refusal(data: bytes, *, by: Authority | None = None, roots: bytes | None = N
         open_timestamp(data, message=message, roots=parse_roots(roots or (by or authority()).roots))
     with pytest.raises(FormatError):
         reduce_timestamp(data, message=message, roots=parse_roots(roots or (by or authority()).roots))
+    for form in (data, in_form(data)):
+        with pytest.raises(affidavit_verify.Damage):
+            theirs(form, message=message, roots=roots or (by or authority()).roots)
     return str(caught.value)
 
 
@@ -61,7 +90,7 @@ def refusal(data: bytes, *, by: Authority | None = None, roots: bytes | None = N
 def test_every_algorithm_that_counts(digest: str, kind: str, scheme: str, essential: str) -> None:
     answer = Answer(digest=digest, scheme=scheme, essential=essential, moment=MOMENT)
     data = kept(answer, by=authority(kind))
-    found = open_timestamp(data, message=HEAD, roots=parse_roots(authority(kind).roots))
+    found = ours(data, roots=authority(kind).roots)
     assert (found.time_us, found.accuracy_us, found.nonce) == (MOMENT_US, 500_000, None)
     assert (found.earliest_us, found.latest_us) == (MOMENT_US - 500_000, MOMENT_US + 500_000)
 
@@ -79,7 +108,7 @@ def test_every_algorithm_that_counts(digest: str, kind: str, scheme: str, essent
 )
 def test_accuracy(accuracy: tuple[int, int, int] | None, expected: int) -> None:
     data = kept(Answer(accuracy=accuracy))
-    assert open_timestamp(data, message=HEAD, roots=parse_roots(authority().roots)).accuracy_us == expected
+    assert ours(data, roots=authority().roots).accuracy_us == expected
 
 
 def test_a_response_is_taken_down_to_one_form() -> None:
@@ -93,7 +122,9 @@ def test_a_response_is_taken_down_to_one_form() -> None:
     with pytest.raises(FormatError, match="not in the form"):
         open_timestamp(data, message=HEAD, roots=roots)
     reduced, found = reduce_timestamp(data, message=HEAD, roots=roots)
-    assert open_timestamp(reduced, message=HEAD, roots=roots) == found
+    assert ours(reduced, roots=by.roots) == found
+    with pytest.raises(affidavit_verify.Damage):
+        theirs(data, message=HEAD, roots=by.roots)
     assert reduce_timestamp(reduced, message=HEAD, roots=roots) == (reduced, found)
     assert by.signer.der in reduced
     assert by.between.der in reduced
@@ -105,10 +136,10 @@ def test_any_certificate_on_the_way_may_be_the_verifiers_root() -> None:
     by = authority()
     data = kept()
     for holder in (by.root, by.between, by.signer):
-        assert open_timestamp(data, message=HEAD, roots=parse_roots(holder.pem + authority("p384").roots))
+        assert ours(data, roots=authority("p384").roots + holder.pem)
     alone, _ = reduce_timestamp(by.stamp(HEAD), message=HEAD, roots=parse_roots(by.signer.pem))
     assert by.between.der not in alone
-    assert open_timestamp(alone, message=HEAD, roots=parse_roots(by.signer.pem))
+    assert ours(alone, roots=by.signer.pem)
 
 
 # --- what does not
@@ -126,11 +157,12 @@ def test_not_one_byte_can_be_changed() -> None:
             changed[place] ^= 1 << random.Random(place).randrange(8)
             with pytest.raises(FormatError):
                 open_timestamp(bytes(changed), message=HEAD, roots=roots)
-        for length in range(0, len(data), 7):
-            with pytest.raises(FormatError):
-                open_timestamp(data[:length], message=HEAD, roots=roots)
-        with pytest.raises(FormatError):
-            open_timestamp(data + b"\0", message=HEAD, roots=roots)
+            if by is authority("rsa") or place % 16 == 0:  # curves take their time in pure Python
+                with pytest.raises(affidavit_verify.Damage):
+                    theirs(bytes(changed), message=HEAD, roots=by.roots)
+        for length in range(0, len(data), 29):
+            assert refusal(data[:length], by=by)
+        assert refusal(data + b"\0", by=by)
 
 
 def test_another_message_another_authority_and_no_timestamp() -> None:
@@ -160,7 +192,7 @@ def test_answers_that_say_something_else(answer: Answer, why: str) -> None:
 
 def test_the_moments_at_which_certificates_begin_and_end_count() -> None:
     for moment in (BEGIN, END):
-        assert kept(Answer(moment=moment))
+        assert ours(kept(Answer(moment=moment)), roots=authority().roots)
 
 
 def with_signer(**options: object) -> Authority:
@@ -231,7 +263,7 @@ def test_certificates_that_may_not_be_where_they_are(make: Callable[[], Authorit
 )
 def test_certificates_that_may(make: Callable[[], Authority]) -> None:
     by = make()
-    assert open_timestamp(kept(by=by), message=HEAD, roots=parse_roots(by.roots))
+    assert ours(kept(by=by), roots=by.roots)
 
 
 def test_a_certificate_of_the_right_name_and_another_key_issued_nothing() -> None:
@@ -287,9 +319,13 @@ def test_roots_are_pem_and_at_least_one() -> None:
     for wrong in (b"", b"nothing", authority().root.der, authority().roots.replace(b"M", b"!")):
         with pytest.raises(FormatError):
             parse_roots(wrong)
+        with pytest.raises(affidavit_verify.Damage):
+            affidavit_verify.read_roots(wrong)
     assert len(parse_roots(authority().roots * ROOTS_MAX)) == ROOTS_MAX
     with pytest.raises(FormatError):
         parse_roots(authority().roots * (ROOTS_MAX + 1))
+    with pytest.raises(affidavit_verify.Damage):
+        affidavit_verify.read_roots(authority().roots * (ROOTS_MAX + 1))
     with pytest.raises(FormatError):
         parse_certificate(b"\x30\0")
 

@@ -1,0 +1,216 @@
+"""Outside evidence for when things happened: the timestamps of one log, and the times that its leaves and heads state.
+
+Promise: a timestamp counts only under roots that the verifier gave, and over a head that is here. Then every leaf below
+its size existed at its time; and where an `epoch.open` leaf names its digest, every leaf from there on was logged after
+it. A leaf that states a time outside these bounds is named. Without roots nothing is judged but the digests that the
+log itself names. Rules and codes: docs/formats.md, section 15.
+
+Required order: made before the leaves are read → `hear` for each bundle, in order → `conclude`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+from affidavit.errors import AffidavitError
+from affidavit.prove.files import Files, UnusableFileError
+from affidavit.prove.leaves import Anchors, Leaf
+from affidavit.prove.report import LogFindings
+from affidavit.text import b64u
+from affidavit.tlog.certificate import Certificate
+from affidavit.tlog.cosignature import LogVkeys, open_log_head
+from affidavit.tlog.note import NOTE_SIZE_MAX
+from affidavit.tlog.timestamp import TIMESTAMP_BYTES_MAX, Timestamp, open_timestamp
+
+TOLERANCE_US: Final = 10_000_000
+"""Clocks may differ so far unremarked; the same as `account.CLOCK_STEP_US`."""
+LATE_US_MAX: Final = 3_600_000_000
+"""How long what was recorded at once may wait to be logged: beyond an hour of lag, new calls are refused."""
+ANCHOR_BYTES_MAX: Final = NOTE_SIZE_MAX
+"""A file of evidence for a head; a longer one is none."""
+NEVER: Final = 1 << 62
+
+_TIMESTAMP: Final = re.compile(r"anchors/(0|[1-9][0-9]{0,18})\.tsr")
+_IMMEDIATE: Final = re.compile(r"worker[0-9]+|api|sealer")
+"""Sources that record where and when it happens. Any other may keep events for a while, and is `LATE` then."""
+
+
+class TimeRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever verifies wants to know of time."""
+
+    roots: Sequence[Certificate] | None = None
+    """Whom they trust for timestamps."""
+    now_us: int = 0
+    """Their own clock, microseconds since 1970 UTC."""
+    age_us_max: int | None = None
+    """How old the newest head of a log may be."""
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    """A timestamp that holds."""
+
+    size: int
+    timestamp: Timestamp
+
+
+class Times:
+    """The timestamps of one log and its leaves. Owner: the examination of that log."""
+
+    def __init__(
+        self,
+        files: Files,
+        *,
+        place: str,
+        names: set[str],
+        vkeys: LogVkeys | None,
+        rules: TimeRules,
+        findings: LogFindings,
+    ) -> None:
+        self._files: Final = files
+        self._place: Final = place
+        self._vkeys: Final = vkeys
+        self._rules: Final = rules
+        self._findings: Final = findings
+        self._found: Final = {int(match[1]): name for name in names if (match := _TIMESTAMP.fullmatch(name))}
+        names.difference_update(self._found.values())
+        self._bounds: Final[dict[str, _Bound]] = {}  # b64u digest of the file → what it says
+        for size in sorted(self._found):
+            self._read(size)
+        bounds = sorted(self._bounds.values(), key=lambda bound: bound.size)
+        self._sizes: Final = [bound.size for bound in bounds]
+        # For each size the earliest of the latest moments of this and all later heads: they cover the same leaves.
+        latest = (bound.timestamp.latest_us for bound in reversed(bounds))
+        self._latest: Final = list(accumulate(latest, min))[::-1]
+        self._earliest = -NEVER
+        self._next = 0  # of `_sizes`
+
+    # --- timestamps ----------------------------------------------------------------------------------------------
+
+    def _read(self, size: int) -> None:
+        name, roots = self._place + self._found[size], self._rules.roots
+        if roots is None:
+            return
+        try:
+            data = self._files.read(name, bytes_max=TIMESTAMP_BYTES_MAX)
+            head = self._files.read(f"{self._place}heads/{size}", bytes_max=NOTE_SIZE_MAX)
+            timestamp = open_timestamp(data, message=head, roots=roots)
+        except (UnusableFileError, AffidavitError) as error:
+            self._findings.fail("TIMESTAMP", f"{name}: {error}", axis="time")
+            return
+        self._bounds[b64u(sha256(data).digest())] = _Bound(size, timestamp)
+        if self._vkeys is not None:
+            self._check_head(size, head, timestamp)
+
+    def _check_head(self, size: int, head: bytes, timestamp: Timestamp) -> None:
+        """A head states a time beside its signature; it cannot be later than somebody else's word that it exists."""
+        try:
+            stated_us = open_log_head(head, self._vkeys).timestamp * 1_000_000 if self._vkeys else 0
+        except AffidavitError:
+            return  # a finding of the heads' own
+        if stated_us > timestamp.latest_us + TOLERANCE_US:
+            ahead_s = (stated_us - timestamp.latest_us) / 1e6
+            what = f"{self._place}heads/{size}: was signed {ahead_s:.1f} s after its timestamp, says the signer's clock"
+            self._findings.fail("CLOCK-AHEAD", what, axis="time")
+
+    # --- leaves --------------------------------------------------------------------------------------------------
+
+    def hear(self, first: int, leaves: Sequence[Leaf], named: Sequence[tuple[int, Anchors]]) -> None:
+        """Hold neighbouring leaves against the bounds; `named` are what those among them say of earlier anchors."""
+        waiting = dict(named)
+        if not waiting and not self._bounds:
+            return
+        times = [leaf.time_us for leaf in leaves]
+        is_plain = max(times) <= self._latest_of(first) + TOLERANCE_US and min(times) >= self._earliest - TOLERANCE_US
+        if is_plain and not waiting:
+            return
+        for index, leaf in enumerate(leaves, first):
+            if index in waiting:
+                self._take(index, waiting[index])
+            self._judge(index, leaf)
+
+    def _latest_of(self, index: int) -> int:
+        """When this leaf existed at the latest."""
+        while self._next < len(self._sizes) and self._sizes[self._next] <= index:
+            self._next += 1
+        return self._latest[self._next] if self._next < len(self._latest) else NEVER
+
+    def _judge(self, index: int, leaf: Leaf) -> None:
+        ahead_us = leaf.time_us - self._latest_of(index)
+        late_us = self._earliest - leaf.time_us
+        source = f"{leaf.src.id}.{leaf.src.boot}"
+        if ahead_us > TOLERANCE_US:
+            what = f"entry {index}: {source} states a time {ahead_us / 1e6:.1f} s after a timestamp over this entry"
+            self._findings.fail("CLOCK-AHEAD", what, axis="time")
+        if late_us > LATE_US_MAX and _IMMEDIATE.fullmatch(leaf.src.id):
+            what = f"entry {index}: {source} states a time {late_us / 1e6:.1f} s before a timestamp that came before it"
+            self._findings.fail("BACK-DATED", what, axis="time")
+        elif late_us > TOLERANCE_US:
+            what = f"entry {index}: was logged {late_us / 1e6:.1f} s or more after the time that {source} states"
+            self._findings.warn("LATE", what, axis="time")
+
+    def _take(self, index: int, anchors: Anchors) -> None:
+        """An epoch begins, and names what others said of an earlier head."""
+        if anchors.size > index:
+            what = f"entry {index}: names anchors of a head of size {anchors.size}, which was not there yet"
+            self._findings.fail("ANCHOR-ORDER", what, axis="time")
+            return
+        for file in anchors.files:
+            name = f"{self._place}anchors/{file.name}"
+            try:
+                digest = b64u(sha256(self._files.read(name, bytes_max=ANCHOR_BYTES_MAX)).digest())
+            except UnusableFileError as error:
+                self._findings.fail("ANCHOR-MISSING", f"{error}; entry {index} names it", axis="time")
+                continue
+            if digest != file.sha256:
+                what = f"{name}: not what entry {index} names"
+                self._findings.fail("ANCHOR-CHANGED", what, axis="time")
+                continue
+            bound = self._bounds.get(digest)
+            if bound is not None and bound.size == anchors.size:
+                self._earliest = max(self._earliest, bound.timestamp.earliest_us)
+
+    def give_up(self) -> None:
+        """There is nothing to judge by, or nothing to be judged."""
+        what = "there is no timestamp or cosignature of anybody else"
+        if self._found:
+            what = f"{len(self._found)} timestamps are here, and no leaves that could be held against them"
+        self._findings.not_assessed("NO-TIMESTAMP", what, axis="time")
+
+    def conclude(self, size: int) -> None:
+        """What can be said only after the last leaf; `size` is that of the newest head."""
+        for bound in self._bounds.values():
+            if bound.size > size:
+                what = f"{self._place}anchors/{bound.size}.tsr: of a head that this log has no more"
+                self._findings.fail("TIMESTAMP", what, axis="time")
+        covered = max((bound for bound in self._sizes if bound <= size), default=0)
+        if not self._found:
+            self.give_up()
+        elif self._rules.roots is None:
+            what = f"{len(self._found)} timestamps are here, and nobody said whom to trust for them (--tsa-roots)"
+            self._findings.not_assessed("NO-TSA-ROOTS", what, axis="time")
+        elif covered < size:
+            what = f"the last {size - covered} leaves lie beyond the newest timestamp, of size {covered}"
+            self._findings.warn("UNSTAMPED", what, axis="time")
+
+
+def check_age(files: Files, *, log: str, vkeys: LogVkeys | None, rules: TimeRules, findings: LogFindings) -> None:
+    """Whether the newest head of a log is as young as it must be, by the time that stands under its signature."""
+    if rules.age_us_max is None or vkeys is None:
+        return
+    try:
+        head = open_log_head(files.read(f"logs/{log}/tree/checkpoint", bytes_max=NOTE_SIZE_MAX), vkeys)
+    except (UnusableFileError, AffidavitError):
+        return  # a finding of the heads' own
+    age_us = rules.now_us - head.timestamp * 1_000_000
+    if age_us > rules.age_us_max:
+        what = f"the newest head was signed {age_us // 1_000_000} s ago; {rules.age_us_max // 1_000_000} s are allowed"
+        findings.fail("STALE", what, axis="time")
+    elif age_us < -TOLERANCE_US:
+        what = f"the newest head states a time that is {-age_us // 1_000_000} s ahead of this clock"
+        findings.warn("HEAD-AHEAD", what, axis="time")
