@@ -79,7 +79,23 @@ def fenced(query: Query, scope: Scope, binder: Binder) -> str:
     Raises:
         QueryError: The scope's view may not ask this.
     """
-    return f"({_of_scope(scope, binder)}) and ({_of_query(query, scope, binder)})"
+    return f"({_of_scope(scope, scope.logs, binder)}) and ({_of_query(query, scope, binder)})"
+
+
+def fenced_by_log(query: Query, scope: Scope, binder: Binder, *, logs: Sequence[str]) -> dict[str, str]:
+    """The same for each of some logs of a scope alone.
+
+    That it is one log stands as `in` and not as `=`: what ClickHouse 26.9 knows to be constant it takes out of the
+    order, and then it begins to read every part of the table instead of the newest ones (it makes no *virtual rows*).
+
+    Raises:
+        QueryError: The scope's view may not ask this.
+        ValueError: One of the logs is not in the scope.
+    """
+    if not set(logs) <= set(scope.logs):
+        raise ValueError("a log is asked that the scope does not have")
+    asked = _of_query(query, scope, binder)
+    return {log: f"({_of_scope(scope, (log,), binder)}) and ({asked})" for log in logs}
 
 
 def logs_of(query: Query, scope: Scope) -> tuple[str, ...]:
@@ -88,8 +104,8 @@ def logs_of(query: Query, scope: Scope) -> tuple[str, ...]:
     return tuple(log for log in scope.logs if all(log in values for values in wanted))
 
 
-def _of_scope(scope: Scope, binder: Binder) -> str:
-    parts = [f"`log` in ({binder.texts(scope.logs)})"]
+def _of_scope(scope: Scope, logs: Sequence[str], binder: Binder) -> str:
+    parts = [f"`log` in ({binder.texts(logs)})"]
     parts += [f"`{only.field}` in ({binder.texts(only.values)})" for only in scope.only]
     return " and ".join(parts)
 

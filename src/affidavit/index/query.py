@@ -8,8 +8,9 @@ Order. Newest first means by leaf within a log, since that is the order in which
 equal; among logs, the row with the later time goes first. The cursor holds a place in every log, so ties in time
 neither repeat nor lose a row.
 
-Two steps: first the leaves that match, from narrow columns and indexes, and then those rows. One query for both would
-read whole records to find out that they do not match.
+Whole rows are read last: which rows match is said by narrow columns and indexes. ClickHouse does so by itself within
+one statement (*lazy materialization*), where it also knows the very places to read. A page out of many logs is two
+statements of ours, since each log may have a page of its own to give, of which one in all is shown.
 """
 
 # ruff: noqa: S608 - conditions.Binder keeps what people write out of the text, and tests hold it to that
@@ -18,19 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
-from operator import itemgetter
 from typing import Any, Final, Literal
 
 import msgspec
 
 from affidavit.errors import FormatError, QueryError
-from affidavit.index.conditions import Binder, fenced, logs_of
+from affidavit.index.conditions import Binder, fenced, fenced_by_log, logs_of
 from affidavit.index.language import PREFIX_LENGTH_MIN
 from affidavit.index.rows import format_rows, parse_row
 from affidavit.index.schema import COLUMNS, TABLE
 from affidavit.index.scope import Scope, View
 from affidavit.index.store import Store
-from affidavit.index.syntax import Match, Query
+from affidavit.index.syntax import Query
 from affidavit.seal.masked import MaskedRow
 from affidavit.text import b64u, parse_b64u
 
@@ -64,6 +64,8 @@ HEADER_MEMBERS: Final = frozenset(MaskedRow.__struct_fields__) - {
 
 _LOGS_AT_ONCE: Final = 16
 """Logs of one statement: together they share its two threads, and each has buffers of its own."""
+_LOGS_READ_WHOLE: Final = 2
+"""Logs of a page that is one statement: with more of them, most of what it reads would not be shown."""
 
 _decode_line: Final = msgspec.json.Decoder(list[Any]).decode
 _Place = tuple[str, int, int]
@@ -98,10 +100,11 @@ def search(store: Store, query: Query, scope: Scope, *, limit: int, after: str |
     if after is not None:
         given = _parse_cursor(after)
         bounds = {log: given.get(log, 0) for log in logs}  # a log that the cursor does not know came later
-    found = _newest(store, query, scope, bounds=bounds, limit=limit + 1)
+    newest, rows_of = _newest(store, query, scope, bounds=bounds, limit=limit + 1)
+    found = _by_log(newest, sign=-1)
     merged = _merged(found, sign=-1)
     page = merged[:limit]
-    rows = _rows(store, page, scope.view)
+    rows = _in_order(page, _rows(store, page, scope.view) if rows_of is None else rows_of)
     if len(merged) <= limit:
         return Page(rows=rows, next=None)
     left = {log: places[0][1] + 1 for log, places in found.items()}  # a log without any is exhausted, and left out
@@ -117,32 +120,26 @@ def tail(store: Store, query: Query, scope: Scope, *, after: Mapping[str, int], 
     _check_limit(limit)
     last = last_leaves(store, scope)
     progress = {log: min(after.get(log, last.get(log, -1)), last.get(log, -1)) for log in scope.logs}
-    places: dict[str, list[_Place]] = {}
+    rows_of: dict[_Place, MaskedRow] = {}
     for log in logs_of(query, scope):
         if progress[log] >= last.get(log, -1):
             continue
-        binder = Binder()
-        condition = fenced(query, scope, binder)
-        sql = (
-            f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
-            f"and leaf > {binder.number(progress[log])} and leaf <= {binder.number(last[log])} and {condition} "
-            f"order by log, leaf limit {binder.number(limit)}"
-        )
-        found = [_place(row) for row in store.read(sql, binder.parameters)]
-        places[log] = found
-        progress[log] = found[-1][1] if len(found) == limit else last[log]
+        found = _oldest(store, query, scope, log=log, above=progress[log], last=last[log], limit=limit)
+        rows_of |= found
+        progress[log] = max(leaf for _, leaf, _ in found) if len(found) == limit else last[log]
     for log in set(scope.logs) - set(logs_of(query, scope)):
         progress[log] = last.get(log, -1)
-    return Tail(rows=_rows(store, _merged(places, sign=1), scope.view), progress=progress)
+    return Tail(rows=_in_order(_merged(_by_log(rows_of, sign=1), sign=1), rows_of), progress=progress)
 
 
 def get(store: Store, scope: Scope, *, log: str, leaf: int) -> MaskedRow | None:
     """One row, if the scope has it."""
+    if log not in scope.logs:
+        return None
     binder = Binder()
-    condition = fenced(Query(matches=(Match(field="log", values=(log,)),)), scope, binder)
-    sql = f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} and leaf = {binder.number(leaf)}"
-    places = [_place(row) for row in store.read(f"{sql} and {condition}", binder.parameters)]
-    return next(iter(_rows(store, places, scope.view)), None)
+    condition = fenced_by_log(Query(), scope, binder, logs=(log,))[log]
+    sql = f"{_select_whole(scope.view)} where {condition} and leaf = {binder.number(leaf)}"
+    return next(iter(_read_whole(store, sql, binder, scope.view).values()), None)
 
 
 def differences(store: Store, row: MaskedRow) -> list[str] | None:
@@ -172,16 +169,16 @@ def find(store: Store, scope: Scope, *, beginning: str) -> tuple[MaskedRow, ...]
     """
     if len(beginning) < PREFIX_LENGTH_MIN:
         raise QueryError(f"at least {PREFIX_LENGTH_MIN} characters of an id are needed; give more of it")
-    places: set[_Place] = set()
-    for column in ("id", "call"):  # apart: an index serves each, and neither serves both at once
-        binder = Binder()
-        condition = fenced(Query(), scope, binder)
-        sql = (
-            f"select log, leaf, time_us from {TABLE} where startsWith({column}, {binder.text(beginning.lower())}) "
-            f"and {condition} limit {binder.number(FOUND_MAX)}"
-        )
-        places |= {_place(row) for row in store.read(sql, binder.parameters)}
-    return _rows(store, sorted(places, key=_rank)[:FOUND_MAX], scope.view)
+    binder = Binder()
+    condition = fenced(Query(), scope, binder)
+    begun, limit = binder.text(beginning.lower()), binder.number(FOUND_MAX)
+    # Apart: an index serves each of the two, and neither serves both at once.
+    parts = [
+        f"({_select_whole(scope.view)} where {condition} and startsWith({column}, {begun}) limit {limit})"
+        for column in ("id", "call")
+    ]
+    rows_of = _read_whole(store, " union all ".join(parts), binder, scope.view)
+    return _in_order(sorted(rows_of, key=_rank)[:FOUND_MAX], rows_of)
 
 
 def walk(store: Store, query: Query, scope: Scope, *, batch_rows: int = ROWS_MAX) -> Iterator[tuple[MaskedRow, ...]]:
@@ -193,40 +190,64 @@ def walk(store: Store, query: Query, scope: Scope, *, batch_rows: int = ROWS_MAX
     for log in logs_of(query, scope):
         place = -1
         while place < last.get(log, -1):
-            binder = Binder()
-            condition = fenced(query, scope, binder)
-            sql = (
-                f"select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
-                f"and leaf > {binder.number(place)} and leaf <= {binder.number(last[log])} and {condition} "
-                f"order by log, leaf limit {binder.number(batch_rows)}"
-            )
-            places = [_place(row) for row in store.read(sql, binder.parameters)]
-            if places:
-                yield _rows(store, places, scope.view)
-            if len(places) < batch_rows:
+            found = _oldest(store, query, scope, log=log, above=place, last=last[log], limit=batch_rows)
+            if found:
+                yield tuple(found.values())
+            if len(found) < batch_rows:
                 break
-            place = places[-1][1]
+            place = max(leaf for _, leaf, _ in found)
 
 
 def _newest(
     store: Store, query: Query, scope: Scope, *, bounds: Mapping[str, int], limit: int
-) -> dict[str, list[_Place]]:
-    """The newest places below a bound in every log; only logs that have some."""
-    found: dict[str, list[_Place]] = {}
+) -> tuple[list[_Place], dict[_Place, MaskedRow] | None]:
+    """The newest places below a bound in every log, and their rows if these were read with them."""
+    whole = len(bounds) <= _LOGS_READ_WHOLE
+    select = _select_whole(scope.view) if whole else f"select log, leaf, time_us from {TABLE}"
+    places: list[_Place] = []
+    rows_of: dict[_Place, MaskedRow] = {}
     asked = [(log, bound) for log, bound in bounds.items() if bound]
     for begin in range(0, len(asked), _LOGS_AT_ONCE):
+        together = dict(asked[begin : begin + _LOGS_AT_ONCE])
         binder = Binder()
-        condition = fenced(query, scope, binder)
-        parts = [
-            f"(select log, leaf, time_us from {TABLE} where log = {binder.text(log)} "
-            f"and leaf < {binder.number(bound)} and {condition} "
+        conditions = fenced_by_log(query, scope, binder, logs=tuple(together))
+        sql = " union all ".join(
+            f"({select} where {conditions[log]}{_below(bound, binder)} "
             f"order by log desc, leaf desc limit {binder.number(limit)})"
-            for log, bound in asked[begin : begin + _LOGS_AT_ONCE]
-        ]
-        for row in store.read(" union all ".join(parts), binder.parameters):
-            found.setdefault(row[0], []).append(_place(row))
-    for places in found.values():
-        places.sort(key=itemgetter(1), reverse=True)
+            for log, bound in together.items()
+        )
+        if whole:
+            rows_of |= _read_whole(store, sql, binder, scope.view)
+        else:
+            places += map(_place, store.read(sql, binder.parameters))
+    return (list(rows_of), rows_of) if whole else (places, None)
+
+
+def _below(bound: int, binder: Binder) -> str:
+    """Nothing where everything is below: a condition that always holds is looked at row by row all the same."""
+    return "" if bound == _LEAF_MAX else f" and leaf < {binder.number(bound)}"
+
+
+def _oldest(
+    store: Store, query: Query, scope: Scope, *, log: str, above: int, last: int, limit: int
+) -> dict[_Place, MaskedRow]:
+    """The oldest rows of a log above one leaf and up to another."""
+    binder = Binder()
+    condition = fenced_by_log(query, scope, binder, logs=(log,))[log]
+    sql = (
+        f"{_select_whole(scope.view)} where {condition} and leaf > {binder.number(above)} "
+        f"and leaf <= {binder.number(last)} order by log, leaf limit {binder.number(limit)}"
+    )
+    return _read_whole(store, sql, binder, scope.view)
+
+
+def _by_log(places: Iterable[_Place], *, sign: Literal[-1, 1]) -> dict[str, list[_Place]]:
+    """Places of each log that has some: its latest leaf first (-1) or its earliest (1)."""
+    found: dict[str, list[_Place]] = {}
+    for place in places:
+        found.setdefault(place[0], []).append(place)
+    for of_log in found.values():
+        of_log.sort(key=lambda place: sign * place[1])
     return found
 
 
@@ -249,20 +270,33 @@ def _merged(found: Mapping[str, Sequence[_Place]], *, sign: Literal[-1, 1]) -> l
     return merged
 
 
-def _rows(store: Store, places: Sequence[_Place], view: View) -> tuple[MaskedRow, ...]:
-    """The rows of places that a fenced query gave, in the same order."""
-    by_log: dict[str, list[int]] = {}
-    for log, leaf, _ in places:
-        by_log.setdefault(log, []).append(leaf)
+def _rows(store: Store, places: Sequence[_Place], view: View) -> dict[_Place, MaskedRow]:
+    """The rows of places that a fenced query gave."""
+    rows_of: dict[_Place, MaskedRow] = {}
+    for log, of_log in _by_log(places, sign=1).items():
+        binder = Binder()
+        sql = f"{_select_whole(view)} where log = {binder.text(log)} and leaf in {{leaves:Array(UInt64)}}"
+        binder.parameters["leaves"] = [leaf for _, leaf, _ in of_log]
+        rows_of |= _read_whole(store, sql, binder, view)
+    return rows_of
+
+
+def _in_order(places: Iterable[_Place], rows_of: Mapping[_Place, MaskedRow]) -> tuple[MaskedRow, ...]:
+    return tuple(rows_of[place] for place in places if place in rows_of)
+
+
+def _select_whole(view: View) -> str:
+    """The beginning of a statement for `_read_whole`; a header view does not even read the text."""
     text = "text" if view == "masked" else "''"
-    rows: dict[tuple[str, int], MaskedRow] = {}
-    for log, leaves in by_log.items():
-        lines = store.read_lines(
-            f"select leaf, row, {text} from {TABLE} where log = {{log:String}} and leaf in {{leaves:Array(UInt64)}}",
-            {"log": log, "leaves": leaves},
-        )
-        rows |= {(log, leaf): shown(parse_row(row, text), view) for leaf, row, text in lines}
-    return tuple(rows[log, leaf] for log, leaf, _ in places if (log, leaf) in rows)
+    return f"select log, leaf, time_us, row, {text} from {TABLE}"
+
+
+def _read_whole(store: Store, sql: str, binder: Binder, view: View) -> dict[_Place, MaskedRow]:
+    """Rows by their places, in the order of the statement."""
+    return {
+        (log, leaf, time_us): shown(parse_row(row, text), view)
+        for log, leaf, time_us, row, text in store.read_lines(sql, binder.parameters)
+    }
 
 
 def shown(row: MaskedRow, view: View) -> MaskedRow:
@@ -273,13 +307,10 @@ def shown(row: MaskedRow, view: View) -> MaskedRow:
 
 
 def last_leaves(store: Store, scope: Scope) -> dict[str, int]:
-    """The last leaf of each of the scope's logs that has one."""
-    parts = []
+    """The last leaf of each of the scope's logs that has one: every part says its own, and no row is read."""
     binder = Binder()
-    for log in scope.logs:
-        bound = binder.text(log)
-        parts.append(f"(select log, leaf from {TABLE} where log = {bound} order by log desc, leaf desc limit 1)")
-    return {log: leaf for log, leaf in store.read(" union all ".join(parts), binder.parameters)}  # noqa: C416 - rows
+    sql = f"select log, max(leaf) from {TABLE} where log in ({binder.texts(scope.logs)}) group by log"
+    return {log: leaf for log, leaf in store.read(sql, binder.parameters)}  # noqa: C416 - rows
 
 
 def _place(row: Sequence[Any]) -> _Place:
