@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,7 +21,7 @@ import msgspec
 from affidavit.errors import QueryError
 from affidavit.index.conditions import Binder, fenced, logs_of
 from affidavit.index.query import last_leaves
-from affidavit.index.schema import MEASURES, TABLE
+from affidavit.index.schema import FACETED, MEASURES, TABLE
 from affidavit.index.scope import Scope
 from affidavit.index.store import Store
 from affidavit.index.syntax import Query
@@ -51,7 +50,7 @@ DIMENSIONS_MAX: Final = 4
 GROUPS_MAX: Final = 10_000
 """Groups of one answer: more is an export."""
 
-FACETS: Final[tuple[Dimension, ...]] = ("type", "model", "team", "app", "user", "outcome")
+FACETS: Final[tuple[Dimension, ...]] = (*FACETED, "user")
 FACET_VALUES_MAX: Final = 10
 """Values that a facet names, the most frequent."""
 FACET_ROWS: Final = 2_000
@@ -59,7 +58,7 @@ FACET_ROWS: Final = 2_000
 FACET_LEAVES: Final = 1 << 17
 """Newest leaves of each log that are looked at first; further back if they have too few rows that match."""
 _WIDER_MIN, _WIDER_MAX = 2, 64
-"""How much further back the next look goes."""
+"""How much further back the next look goes; all the way if that is not much more."""
 
 _DAY_US: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1)
@@ -107,39 +106,37 @@ def stats(store: Store, query: Query, scope: Scope, *, by: tuple[Dimension, ...]
         return ()
     names = [f"k{index}" for index in range(len(by))]
     keys = "".join(f"{_DIMENSIONS[dimension]} as {name}, " for dimension, name in zip(by, names, strict=True))
-    sums = ", ".join(f"{sql} as {name}" for name, sql in _SUMS.items())
-    grouped = ", ".join([*names, "currency"])
+    sums = ", ".join(f"{sql} as sum_{name}" for name, sql in MEASURES.items())
     binder = Binder()
     parts = [
-        f"select {keys}currency, {sums} from {TABLE} where {condition} group by {grouped}"
+        f"select {keys}currency, {sums} from {TABLE} where {condition} group by {', '.join([*names, 'currency'])}"
         for condition in _stretches(query, scope, by, binder)
     ]
-    added = ", ".join(f"sum({name})" for name in _SUMS)
+    counts = [f"sum(sum_{name})" for name in _COUNTS]
+    columns = [*names, *counts, "groupArray(currency)", "groupArray(ifNull(sum_cost_nano, 0))"]
+    ordered = f"group by {', '.join(names)} order by {', '.join(names)}" if names else "having sum(sum_records) > 0"
     rows = store.read(
-        f"select {grouped}, {added} from ({' union all '.join(parts)}) group by {grouped} "
-        f"order by {grouped} limit {binder.number(GROUPS_MAX + 1)}",
+        f"select {', '.join(columns)} from ({' union all '.join(parts)}) {ordered} "
+        f"limit {binder.number(GROUPS_MAX + 1)}",
         binder.parameters,
     )
     if len(rows) > GROUPS_MAX:
         raise QueryError(f"the answer has more than {GROUPS_MAX} groups; divide by fewer fields, or a shorter time")
-    return _folded(rows, len(by))
+    return tuple(_group(row, len(by)) for row in rows)
 
 
-_SUMS: Final = {f"m{index}": sql for index, sql in enumerate(MEASURES.values())}
+_COUNTS: Final = tuple(name for name in MEASURES if name != "cost_nano")
 
 
-def _folded(rows: Sequence[Sequence[Any]], width: int) -> tuple[Group, ...]:
-    """Rows by key and currency as groups by key; rows of a key stand together."""
-    groups: list[Group] = []
-    members = [name for name in MEASURES if name != "cost_nano"]
-    money = width + 1 + list(MEASURES).index("cost_nano")
-    for key, of_key in groupby(rows, key=lambda row: tuple(row[:width])):
-        mine = list(of_key)
-        sums = [sum(filter(None, column)) for column in list(zip(*mine, strict=True))[width + 1 :]]
-        del sums[money - width - 1]
-        cost = {row[width]: row[money] for row in mine if row[width]}
-        groups.append(Group(key=key, cost_nano=cost, **dict(zip(members, sums, strict=True))))
-    return tuple(groups)
+def _group(row: Sequence[Any], width: int) -> Group:
+    """A row of its key, the sums of `_COUNTS`, and money as two lists, in which a currency may stand twice."""
+    *counts, currencies, costs = row[width:]
+    cost: dict[str, int] = {}
+    for currency, nano in zip(currencies, costs, strict=True):
+        if currency:
+            cost[currency] = cost.get(currency, 0) + nano
+    sums = {name: count or 0 for name, count in zip(_COUNTS, counts, strict=True)}
+    return Group(key=tuple(row[:width]), cost_nano=cost, **sums)
 
 
 def facets(store: Store, query: Query, scope: Scope) -> Facets:
@@ -157,37 +154,59 @@ def facets(store: Store, query: Query, scope: Scope) -> Facets:
         found = _facets(store, query, scope, fields=fields, first=first, complete=complete)
         if complete or found.counted >= FACET_ROWS:
             return found
-        leaves *= min(max(2 * FACET_ROWS // (found.counted + 1), _WIDER_MIN), _WIDER_MAX)
+        # As many as there would be a quarter too many rows in, if they lie as they did.
+        leaves *= min(max(5 * FACET_ROWS // (4 * (found.counted + 1)), _WIDER_MIN), _WIDER_MAX)
+        if 2 * leaves > max(last.values()):
+            leaves = max(last.values()) + 1
 
 
 def _facets(
     store: Store, query: Query, scope: Scope, *, fields: Sequence[Dimension], first: dict[str, int], complete: bool
 ) -> Facets:
     """Of the leaves from `first` on."""
-    columns = ", ".join(_DIMENSIONS[field] for field in fields)
     binder = Binder()
     condition = fenced(query, scope, binder)
     # Spelled out even where it is everything: the form of the query says nothing of what is in the logs.
     window = " or ".join(f"log = {binder.text(log)} and leaf >= {binder.number(leaf)}" for log, leaf in first.items())
+    values: dict[str, list[tuple[str, int]]] = {field: [] for field in fields}
     if not window:
         return Facets(counted=0, complete=complete, values=dict.fromkeys(fields, ()))
-    sets = ", ".join(f"({_DIMENSIONS[field]})" for field in fields)
-    rows = store.read(
-        f"select grouping({columns}) as which, {columns}, count() as n from {TABLE} where ({window}) and {condition} "
-        f"group by grouping sets ({sets}, ()) order by n desc, {columns} "
-        f"limit {binder.number(FACET_VALUES_MAX)} by which",
-        binder.parameters,
-    )
-    values: dict[str, list[tuple[str, int]]] = {field: [] for field in fields}
     counted = 0
-    for which, *found, count in rows:
-        # Bit by bit from the left, `which` has 0 where the row is grouped by that column.
-        grouped = [index for index in range(len(fields)) if not which >> (len(fields) - 1 - index) & 1]
-        if not grouped:
+    for field, value, count in store.read(
+        _facets_sql(f"({window}) and {condition}", fields, binder), binder.parameters
+    ):
+        if field < 0:
             counted = count
         else:
-            values[fields[grouped[0]]].append((found[grouped[0]], count))
+            values[FACETS[field]].append((value, count))
     return Facets(counted=counted, complete=complete, values={field: tuple(pairs) for field, pairs in values.items()})
+
+
+_PAIRS: Final = {
+    "facet": "arrayMap((value, index) -> (index - 1, value), {0}, arrayEnumerate({0}))".format(
+        "JSONExtract(toString(facet), 'Array(String)')"
+    ),
+    "user": f"[({FACETS.index('user')}, user)]",
+}
+"""What a group of a column adds to: pairs of a place in `FACETS` and a value."""
+
+
+def _facets_sql(condition: str, fields: Sequence[Dimension], binder: Binder) -> str:
+    """Rows of a place in `FACETS`, a value and its count, the largest first; -1 stands for all rows.
+
+    First the combinations that there are, which are few, and then what those are made of.
+    """
+    columns = ["facet", "user"] if "user" in fields else ["facet"]
+    every = (1 << len(columns)) - 1
+    # Bit by bit from the left, `kind` has 0 where a row of the inner answer is grouped by that column.
+    cases = [f"kind = {every - (1 << at)}, {_PAIRS[column]}" for at, column in enumerate(reversed(columns))]
+    return (
+        f"select pair.1 as field, pair.2 as value, sum(n) as counted from ("
+        f"select arrayJoin(multiIf({', '.join(cases)}, [(-1, '')])) as pair, n from ("
+        f"select {', '.join(columns)}, grouping({', '.join(columns)}) as kind, count() as n from {TABLE} "
+        f"where {condition} group by grouping sets ({', '.join(f'({column})' for column in columns)}, ()))) "
+        f"group by field, value order by counted desc, value limit {binder.number(FACET_VALUES_MAX)} by field"
+    )
 
 
 def _refuse_body(by: Sequence[str], scope: Scope) -> None:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from affidavit.errors import QueryError
-from affidavit.index.conditions import Binder, fenced, logs_of
+from affidavit.index.conditions import Binder, fenced, fenced_by_log, logs_of
 from affidavit.index.language import parse, words_of
 from affidavit.index.scope import LOGS_MAX, VALUES_MAX, Only, Scope
 from affidavit.index.syntax import FIELDS, Match, Query
@@ -82,6 +82,20 @@ def test_the_text_depends_on_the_shape_alone(query: Query, one: str, other: str)
     # A phrase of several words is another shape than a word.
     assume((len(words_of(one)) == 1) == (len(words_of(other)) == 1))
     assert sql_of(filled(one))[0] == sql_of(filled(other))[0]
+
+
+def test_each_log_has_the_whole_fence_and_the_same_question() -> None:
+    binder = Binder()
+    query = parse("user:x", now_us=0)
+    conditions = fenced_by_log(query, SCOPE, binder, logs=("b", "a"))
+    asked = "((`user` in ({p0:String})))"
+    assert conditions == {
+        "b": "(`log` in ({p1:String}) and `team` in ({p2:String}, {p3:String})) and " + asked,
+        "a": "(`log` in ({p4:String}) and `team` in ({p5:String}, {p6:String})) and " + asked,
+    }
+    assert [binder.parameters[name] for name in ("p1", "p4")] == ["b", "a"]
+    with pytest.raises(ValueError, match="the scope does not have"):
+        fenced_by_log(query, SCOPE, binder, logs=("a", "c"))
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,26 @@ def test_a_row_comes_back_whole(filled: Store) -> None:
     assert everything(filled, parse("log:alpha", now_us=0), ALL) == ROWS[699::-1]
 
 
+@pytest.mark.parametrize("text", ["", "user:user-0", COMMON])
+def test_a_page_of_one_log_begins_with_the_newest_parts_and_reads_rows_last(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    asked: list[tuple[str, dict[str, object]]] = []
+    read = filled.read_lines
+
+    def noted(sql: str, parameters: dict[str, object]) -> list[list[object]]:
+        asked.append((sql, parameters))
+        return read(sql, parameters)
+
+    monkeypatch.setattr(filled, "read_lines", noted)
+    search(filled, parse(text, now_us=0), Scope(logs=("alpha",), view="masked", only=()), limit=5)
+    ((sql, parameters),) = asked
+    plan = str(filled.read("explain actions = 1 " + sql, parameters))
+    assert "InReverseOrder" in plan
+    assert "Virtual row conversions" in plan, "or every part is begun"
+    assert "Lazily read columns" in plan, "or whole rows are read to find out that they do not match"
+
+
 @pytest.mark.parametrize("limit", [1, 40, 300])
 def test_pages_neither_repeat_nor_lose_and_keep_each_log_in_order(filled: Store, limit: int) -> None:
     query = parse("user:user-9" if limit == 1 else "", now_us=0)

@@ -1,7 +1,9 @@
 """Sums are those of the rows, by whatever way ClickHouse takes to them."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from affidavit.index import statistics as module
 from affidavit.index.follower import Follower
 from affidavit.index.language import parse
 from affidavit.index.scope import Only, Scope
-from affidavit.index.statistics import FACET_VALUES_MAX, facets, stats
+from affidavit.index.statistics import FACET_VALUES_MAX, Dimension, facets, stats
 from affidavit.index.store import Store
 from affidavit.index.syntax import Query
 from affidavit.seal.masked import MaskedRow
@@ -103,9 +105,23 @@ def test_a_call_without_a_price_costs_nothing_and_is_counted(filled: Store) -> N
     }
 
 
-def test_sums_by_team_and_day_come_from_the_roll_up(filled: Store) -> None:
-    sql = "select team, day, sum(toInt128(cost_nano)) from events where log in ('a') group by team, day"
-    assert "spend" in str(filled.read("explain indexes = 1, projections = 1 " + sql))
+@pytest.mark.parametrize(
+    ("by", "roll_up"), [(("team", "day"), "spend"), (("user",), "spend_by_user"), (("day", "user"), "spend_by_user")]
+)
+def test_sums_by_team_user_and_day_come_from_a_roll_up(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, by: tuple[Dimension, ...], roll_up: str
+) -> None:
+    asked: list[tuple[str, dict[str, object]]] = []
+    read = filled.read
+
+    def noted(sql: str, parameters: dict[str, object]) -> Sequence[Sequence[object]]:
+        asked.append((sql, parameters))
+        return read(sql, parameters)
+
+    monkeypatch.setattr(filled, "read", noted)
+    stats(filled, Query(), ALL, by=by)
+    ((sql, parameters),) = asked
+    assert f"ReadFromMergeTree ({roll_up})" in str(read("explain projections = 1 " + sql, parameters))
 
 
 @pytest.mark.parametrize("text", ["", "user:user-0", MAKER.vocabulary[0], "user:nobody"])
@@ -118,6 +134,19 @@ def test_facets_count_what_matches(filled: Store, text: str) -> None:
         counts = Counter(getattr(row, member) or "" for row in rows)
         assert dict(found.values[field]).items() <= counts.items()
         assert [count for _, count in found.values[field]] == sorted(counts.values(), reverse=True)[:FACET_VALUES_MAX]
+
+
+def test_facets_say_values_as_they_are(filled: Store) -> None:
+    strange = ['a","b', "[]", "\\", "\0", "a/b", "日本語 \N{PILE OF POO}", "\n\t", "', 1)", "{p0:String}", ""]
+    made = MAKER.rows("strange", first=0, count=len(strange))
+    rows = [
+        msgspec.structs.replace(row, model_requested=value or None, model_served=None, user=value[::-1] or None)
+        for row, value in zip(made, strange, strict=True)
+    ]
+    Follower(filled).apply(rows)
+    found = facets(filled, Query(), Scope(logs=("strange",), view="masked", only=())).values
+    assert sorted(found["model"]) == sorted((value, 1) for value in strange)
+    assert sorted(found["user"]) == sorted((value[::-1], 1) for value in strange)
 
 
 def test_facets_look_back_only_as_far_as_they_must(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
