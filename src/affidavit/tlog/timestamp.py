@@ -389,7 +389,9 @@ def _salt_of(algorithm: bytes, used: _Hash) -> int:
     if hashing not in used.algorithms or masking.take(SEQUENCE).raw not in used.algorithms:
         raise FormatError("it mixes hash functions")
     masking.end()
-    salt = integer(_content(parameters.take(context(2)).content))
+    stated = Elements(parameters.take(context(2)).content)
+    salt = integer(stated.take(INTEGER).content)
+    stated.end()
     parameters.end()
     if not 0 <= salt <= _SALT_BYTES_MAX:
         raise FormatError("a salt of a length that nobody uses")

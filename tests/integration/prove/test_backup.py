@@ -103,6 +103,29 @@ def test_a_tile_that_was_finished_meanwhile_is_cut_back(tmp_path: Path) -> None:
     require_whole(tmp_path / "copy", installation.vkeys_file, allowed=BUSY)
 
 
+def test_a_head_that_went_meanwhile_is_left_out(tmp_path: Path) -> None:
+    installation = small(tmp_path / "own")
+    layout = installation.data.log("default")
+    early = sorted(int(path.name) for path in layout.heads.iterdir())[1]
+    assert early != installation.sealer.logs["default"].writer.size
+
+    def before(operation: str, path: str) -> None:
+        if operation == "create" and path.endswith("default/heads/0"):  # they are listed, this one is not read yet
+            layout.head(early).unlink()
+
+    back_up(installation.data, tmp_path / "copy", disk=Disk(before))
+    assert not DataLayout(tmp_path / "copy").log("default").head(early).exists()
+    require_whole(tmp_path / "copy", installation.vkeys_file, allowed=BUSY)
+
+
+def test_a_tile_that_is_gone_makes_no_copy(sealed: Installation, tmp_path: Path) -> None:
+    copy = shutil.copytree(sealed.data.directory, tmp_path / "own")
+    (DataLayout(copy).log("default").tree / "tile/0/000").unlink()
+    with pytest.raises(FileNotFoundError):
+        back_up(DataLayout(copy), tmp_path / "copy", disk=Disk())
+    assert not (tmp_path / "copy").exists()
+
+
 def test_outside_evidence_is_copied_with_its_head(tmp_path: Path) -> None:
     installation = small(tmp_path / "own")
     layout = installation.data.log("default")

@@ -1,6 +1,7 @@
 """`affidavit backup` and `affidavit upgrade`: what they say, and what they refuse."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_a_backup_lies_neither_in_the_data_nor_in_the_keys(
         assert cli.run(["backup", str(directory)]) == 6
         assert "a backup goes elsewhere" in capfd.readouterr().err
     assert cli.run(["backup"]) == 2
+
+
+def test_keys_are_copied_only_when_asked_and_never_into_the_copy(
+    places: Installation, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (places.keys / "installation.json").write_text('{"id":"00","data":"/","device":1,"inode":1,"created_us":1}')
+    copy, archive = tmp_path / "copy", tmp_path / "keys.tar"
+    assert cli.run(["backup", str(copy), "--keys", str(copy / "keys.tar")]) == 6
+    assert not copy.exists()
+    assert cli.run(["backup", str(copy), "--keys", str(archive), "--json"]) == 0
+    keys, ledger = (json.loads(line) for line in capfd.readouterr().out.splitlines())
+    assert (keys["file"], ledger["directory"]) == (str(archive), str(copy))
+    with tarfile.open(archive) as opened:
+        names = opened.getnames()
+    assert any(name.endswith("ed25519") for name in names)
+    assert not any(name.endswith("state") for name in names)
 
 
 def test_an_upgrade_says_what_it_would_do(places: Installation, capfd: pytest.CaptureFixture[str]) -> None:
