@@ -4,6 +4,7 @@
     python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--promise FILE]... [--tsa-roots FILE]
                                 [--max-age AGE] [--require-anchor] [--json]
     python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
+    python3 affidavit_verify.py --bundle DIR --vkey FILE [--json]
 
 This is a second implementation, written from docs/formats.md and the C2SP specifications that it names, in one file
 and with nothing but the standard library of Python (3.9 or newer), so that whoever must believe a ledger can read what
@@ -860,6 +861,7 @@ SPOKEN: dict[str, Test] = {
     "source.start": _with_optional({"heartbeat_s": _positive}, _optional_clock),
     "source.clock": _with_optional({"step_us": _integer}, _optional_clock),
     "source.lost": _object({"id": _matching(_SOURCE), "boot": _matching(_BOOT)}),
+    "bundle.export": _object({"files": _count, "sha256": _digest}),
     "hold.place": _object({"hold": _project, "ranges": _ranges}),
     "hold.release": _object({**_approved, "hold": _project, "placed": _count}),
     "erasure": _object(
@@ -1056,7 +1058,7 @@ class Testimony:
             self.config = data["sha256"]
         elif kind == "promise.key":
             self.promise_vkeys.append(data["vkey"])
-        else:
+        elif kind != "bundle.export":
             self.acts.append(Act(index, self.sources[source][1], kind, data))
 
     def _close(self, index: int, data: dict[str, Any]) -> None:
@@ -2292,7 +2294,65 @@ def disclosed(field: dict[str, Any], leaf: re.Match[bytes]) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 13. Timestamps (RFC 3161) in the form in which they are kept, and whether to trust who gave them
+# 13. A bundle: files that left the ledger together, and the proof of the leaf that names them
+# ----------------------------------------------------------------------------------------------------------------------
+
+MANIFEST, BUNDLE_PROOF = "manifest.json", "bundle.tlog-proof"
+MANIFEST_BYTES_MAX = 16 << 20
+_file_name = _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,7}")
+_manifest = _object(
+    {
+        "files": _array(_object({"bytes": _count, "name": _file_name, "sha256": _digest})),
+        "v": lambda v: _positive(v) and v == 1,
+    }
+)
+
+
+def examine_bundle(path: str, keys: LogKeys, report: Report) -> int:
+    """Every file against the manifest, the manifest against the leaf, the leaf against a signed head. Files counted."""
+    directory = Directory(path)
+    try:
+        proved = verify_proof(directory.read(BUNDLE_PROOF, PROOF_BYTES_MAX), keys)
+        leaf = json.loads(proved.leaf)
+        if leaf["type"] != "bundle.export":
+            raise Damage("PROOF", f"it proves a leaf of type {leaf['type']}, and not the export of a bundle")
+    except Damage as damage:
+        report.fail("BUNDLE-PROOF", keys.origin, f"{BUNDLE_PROOF}: {damage}", "erasure")
+        return 0
+    try:
+        data = directory.read(MANIFEST, MANIFEST_BYTES_MAX)
+        manifest = parse_canonical(data)
+        if not _manifest(manifest):
+            raise Damage("MANIFEST", "not a manifest of version 1")
+        names = [file["name"] for file in manifest["files"]]
+        if names != sorted(set(names)):
+            raise Damage("MANIFEST", "its names are not in order")
+        stated = leaf["data"]
+        if b64u(hashlib.sha256(data).digest()).decode() != stated["sha256"] or len(names) != stated["files"]:
+            raise Damage("MANIFEST", "not the one that the leaf names")
+    except Damage as damage:
+        report.fail("BUNDLE-MANIFEST", keys.origin, f"{MANIFEST}: {damage}", "erasure")
+        return 0
+    for file in manifest["files"]:
+        try:
+            with directory.open(file["name"]) as opened:
+                size = os.fstat(opened.fileno()).st_size
+                digest = digest_of(opened, size)
+        except Damage as damage:
+            report.fail("BUNDLE-FILE", keys.origin, str(damage), "erasure")
+            continue
+        if size != file["bytes"] or b64u(digest).decode() != file["sha256"]:
+            report.fail("BUNDLE-DIGEST", keys.origin, f"{file['name']}: not the bytes that were exported", "erasure")
+    known = {MANIFEST, BUNDLE_PROOF, *names}
+    for place, below, files in os.walk(path):  # links to directories are not entered, and count as files
+        for name in [os.path.relpath(os.path.join(place, name), path) for name in [*files, *below]]:
+            if name not in known and not any(one.startswith(name + "/") for one in known):
+                report.fail("BUNDLE-FILE", keys.origin, f"{name}: the manifest knows no such file", "erasure")
+    return len(names)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 14. Timestamps (RFC 3161) in the form in which they are kept, and whether to trust who gave them
 # ----------------------------------------------------------------------------------------------------------------------
 
 TIMESTAMP_BYTES_MAX, CERTIFICATES_MAX, CHAIN_MAX = 64 << 10, 16, 8
@@ -2964,7 +3024,7 @@ class Times:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 14. The command
+# 15. The command
 # ----------------------------------------------------------------------------------------------------------------------
 
 EXIT_OK, EXIT_NOT_OK, EXIT_USAGE, EXIT_NO_ANCHOR = 0, 1, 2, 3
@@ -3104,6 +3164,26 @@ def run_proof(path: str, arguments: argparse.Namespace) -> int:
     return EXIT_OK if proved else EXIT_NOT_OK
 
 
+def run_bundle(path: str, arguments: argparse.Namespace) -> int:
+    if not arguments.vkey:
+        raise UsageError("a bundle needs --vkey FILE, the two verifier keys of the log that it is from")
+    if arguments.require_anchor or arguments.pin:
+        raise UsageError("a bundle anchors nothing: --pin and --require-anchor are for a data directory")
+    keys, report = read_vkeys(arguments.vkey), Report()
+    count = examine_bundle(path, keys, report)
+    failed = report.overall("erasure") == FAIL
+    if failed:
+        print(f"{printable(path)}: this bundle is not what was exported.")
+        print_findings(report)
+    else:
+        print(f"{printable(path)}: its {count} files are those that one leaf of {printable(keys.origin)} names.")
+        print("It says nothing of any other leaf, nor whether anybody else saw the head of that log.")
+    if arguments.json:
+        axes = {**dict.fromkeys(AXES, NOT_ASSESSED), "erasure": FAIL if failed else NOT_ASSESSED}
+        print_json({**axes, "size": count, "logs": [], "bundle": {"verdict": FAIL if failed else OK}}, report)
+    return EXIT_NOT_OK if failed else EXIT_OK
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Check an affidavit ledger, or one proof out of it. Only reads.",
@@ -3118,11 +3198,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--promise", metavar="FILE", action="append", default=[], help=promise_help)
     parser.add_argument("--tsa-roots", metavar="FILE", help="root certificates (PEM) of trusted timestamp authorities")
     parser.add_argument("--max-age", metavar="AGE", help="how old the newest head of each log may be: 90s, 30m, 2h, 7d")
+    parser.add_argument("--bundle", action="store_true", help="the directory is an exported bundle, not a ledger")
     parser.add_argument("--require-anchor", action="store_true", help="exit with 3 unless the anchor is OK")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args(argv)
     path = arguments.path or default_directory()
     try:
+        if arguments.bundle:
+            return run_bundle(path, arguments)
         if os.path.isdir(path):
             return run_directory(path, arguments)
         if os.path.isfile(path):

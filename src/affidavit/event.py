@@ -37,6 +37,7 @@ APPROVERS_CHANGE: Final = "approvers.change"
 HOLD_PLACE: Final = "hold.place"
 HOLD_RELEASE: Final = "hold.release"
 ERASURE: Final = "erasure"
+BUNDLE_EXPORT: Final = "bundle.export"
 
 SYSTEM_LOG: Final = "system"
 NUMBER_MAX: Final = 2**53 - 1

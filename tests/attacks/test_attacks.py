@@ -6,12 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import on_content, on_erasure, on_heads, on_leaves, on_proofs, on_the_service, on_the_tree
+from tests.attacks import (
+    on_bundles,
+    on_content,
+    on_erasure,
+    on_heads,
+    on_leaves,
+    on_proofs,
+    on_the_service,
+    on_the_tree,
+)
 from tests.attacks.conftest import Results
 from tests.attacks.registry import PAGE_BEGIN, PAGE_END, PLAYS, answer_to, is_as_expected, page, unasked
 from tests.attacks.table import ATTEMPTS, Attempt
 
-MODULES = (on_content, on_erasure, on_heads, on_leaves, on_proofs, on_the_service, on_the_tree)
+MODULES = (on_bundles, on_content, on_erasure, on_heads, on_leaves, on_proofs, on_the_service, on_the_tree)
 """Importing them registers what they play."""
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"
 

@@ -22,6 +22,7 @@ from msgspec import Meta
 from affidavit.errors import FormatError
 from affidavit.event import (
     APPROVERS_CHANGE,
+    BUNDLE_EXPORT,
     CONFIG_CHANGE,
     CONTENT_SHARED,
     EPOCH_CLOSE,
@@ -332,9 +333,25 @@ class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sheets: tuple[SheetVersion, ...]
 
 
+class BundleExport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files left the ledger together: how many, and the digest of their manifest."""
+
+    files: Count
+    sha256: Digest
+
+
 ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure
 Facts = (
-    ProjectCreate | ConfigChange | PromiseKey | EpochOpen | EpochClose | SheetStatement | Gap | FactsOfSource | ActFacts
+    ProjectCreate
+    | ConfigChange
+    | PromiseKey
+    | EpochOpen
+    | EpochClose
+    | SheetStatement
+    | Gap
+    | BundleExport
+    | FactsOfSource
+    | ActFacts
 )
 
 _FACTS: Final[dict[str, type[Facts]]] = {
@@ -352,6 +369,7 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     HOLD_PLACE: HoldPlace,
     HOLD_RELEASE: HoldRelease,
     ERASURE: Erasure,
+    BUNDLE_EXPORT: BundleExport,
 }
 _OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
@@ -439,7 +457,7 @@ def _digests_in(facts: Facts) -> list[str]:
         return [facts.sheet.sha256, *(row.root for row in facts.roster)]
     if isinstance(facts, EpochClose):
         return [facts.sheet.sha256]
-    if isinstance(facts, SheetStatement):
+    if isinstance(facts, SheetStatement | BundleExport):
         return [facts.sha256]
     if isinstance(facts, ApproversChange):
         return [approver.key for approver in facts.approvers]
