@@ -583,7 +583,7 @@ BUNDLE_BYTES_MAX = TILE * (2 + 65535)
 PROJECT = r"[a-z0-9][a-z0-9-]{0,62}"
 _LEVEL = r"entries|[0-9]|[1-5][0-9]|6[0-3]"
 TILE_PATH = rf"tree/tile/(?P<level>{_LEVEL})/(?P<number>(?:x[0-9]{{3}}/)*[0-9]{{3}})(?:\.p/(?P<width>[0-9]{{1,3}}))?"
-DISPOSABLE = re.compile(rf"lock|index|lost\+found|wal/[^/]+/(?:lock|spare)|logs/{PROJECT}/ids")
+DISPOSABLE = re.compile(rf"lock|index|lost\+found|wal/[^/]+/(?:lock|spare|marks)|logs/{PROJECT}/ids")
 DIRECTORIES = re.compile(
     r"wal(?:/[a-z][a-z0-9-]{0,31}\.[A-Za-z0-9_-]{8})?|damaged(?:/[^/]+)?|stage"
     rf"|logs(?:/{PROJECT}(?:/(?:heads|bodies|headers|sheets|anchors|tree"
@@ -802,10 +802,6 @@ def _with_optional(members: dict[str, Test], optional: dict[str, Test]) -> Test:
     )
 
 
-def _one_of(one: Test, other: Test) -> Test:
-    return lambda value: one(value) or other(value)
-
-
 def _array(test: Test) -> Test:
     return lambda value: isinstance(value, list) and all(map(test, value))
 
@@ -880,7 +876,7 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "approvers.change": _object(
         {"approvals": _approvals, "approvers": _approvers, "expires_us": _positive, "previous": _or_null(_count)}
     ),
-    "config.change": _one_of(_object(_config), _object({**_config, "masking": _digest})),
+    "config.change": _with_optional(_config, {"masking": _digest, "mark": lambda v: _array(_project)(v) and v != []}),
     "promise.key": _object(_promise_key),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
@@ -1042,6 +1038,10 @@ class Testimony:
             self._sheet(index, data)
         elif kind == "gap":
             key = (data["id"].encode(), data["boot"].encode())
+            if data["reason"] == "mark":  # no number is missing: these calls never had one
+                what = f"entry {index}: {data['count'] or 'some'} calls at {shown(key)} went out without a record"
+                self.report.warn("GAP", self.log, what, "completeness")
+                return
             self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
             if data["last"] is None:
                 self.living.pop(key, None)

@@ -25,7 +25,7 @@ from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, 
 
 from affidavit.errors import ConfigError
 from affidavit.settings.api import Api
-from affidavit.settings.capture import Capture
+from affidavit.settings.capture import Audit, AuditMode, Capture
 from affidavit.settings.timestamps import Timestamps
 from affidavit.settings.witnesses import Anchor, Witness
 from affidavit.text import b64u
@@ -68,15 +68,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = False
     workers: Annotated[int, Meta(ge=0, le=256, description="Gateway processes; 0 means one for each processor.")] = 0
-    audit: Annotated[
-        Literal["block"],
-        Meta(
-            description=(
-                "What happens to a call whose record cannot be written. `block`: it is refused with status "
-                "503 and nothing is sent. This version has no other way."
-            )
-        ),
-    ] = "block"
+    audit: Audit = "block"
     body_bytes_max: Annotated[
         int,
         Meta(
@@ -210,6 +202,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             )
         ),
     ] = "structured"
+    audit: Annotated[AuditMode | None, Meta(description="The same as `gateway.audit`, for this project alone.")] = None
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -283,6 +276,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return parse_listen(self.api.listen)
         gateway = parse_listen(self.gateway.listen)
         return Address("127.0.0.1", gateway.port + 1 if 0 < gateway.port < PORT_MAX else 0)
+
+    @property
+    def counted_projects(self) -> frozenset[str]:
+        """Projects whose calls may go out counted only."""
+        return frozenset(name for name, one in self.projects.items() if (one.audit or self.gateway.audit) == "mark")
 
     @property
     def logs(self) -> tuple[str, ...]:

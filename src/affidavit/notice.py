@@ -72,6 +72,9 @@ CALLS_REFUSED: Final = Notice(
 )
 CALLS_TAKEN: Final = Notice("calls.taken", WARNING, "New calls are taken again.")
 CALLS_UNKNOWN: Final = Notice("calls.unknown", ERROR, "The free space cannot be read; calls are taken as before.")
+CALLS_UNCOUNTED: Final = Notice(
+    "calls.uncounted", ERROR, "In `mark` mode a call could not even be counted; it was refused."
+)
 REFUSALS_BURST: Final = Notice(
     "refusals.burst",
     WARNING,

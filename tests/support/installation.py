@@ -136,7 +136,7 @@ class Installation:
         """The system log's vkeys."""
         return self.keys / "public" / "system.vkeys"
 
-    def shard(self, *, source: str = "worker0", disk: Disk | None = None) -> Shard:
+    def shard(self, *, source: str = "worker0", disk: Disk | None = None, has_marks: bool = False) -> Shard:
         """A new write-ahead shard."""
         public = X25519PrivateKey.from_private_bytes(self.sealing_private).public_key().public_bytes_raw()
         return Shard(
@@ -147,6 +147,7 @@ class Installation:
             sealing_key=lambda: SealingKey(id="00000001", public=public),
             clock_us=clock_us,
             disk=disk or Disk(),
+            has_marks=has_marks,
         )
 
     def drain(self) -> None:

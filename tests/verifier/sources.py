@@ -194,6 +194,22 @@ def one_bucket_less(log: LogMaker) -> None:
     sums(log, tokens={name: count for name, count in ZERO.items() if name != "image"})
 
 
+MARKED = NAMED | {"first": 1, "last": None, "reason": "mark", "count": 7}
+
+
+def only_counted(log: LogMaker) -> None:
+    start(log)
+    log.add("gap", src=SEALER, data=MARKED)
+    stop(log)
+
+
+def a_count_for_a_number_that_is_missing(log: LogMaker) -> None:
+    start(log)
+    stop_late = {"src": WORKER, "content": "header", "skip": 1}
+    log.add("source.stop", **stop_late)
+    log.add("gap", src=SEALER, data=MARKED)
+
+
 def sealed_through_never(log: LogMaker) -> None:
     log.closing = {"through_us": 0}
 
@@ -207,6 +223,8 @@ STATEMENTS: dict[Statement, tuple[str, str, str]] = {
     stepped: ("time", "CLOCK-STEP", "WARN"),
     unknown_clock: ("time", "CLOCK-UNKNOWN", "NOT ASSESSED"),
     sealer_stepped: ("time", "CLOCK-STEP", "WARN"),
+    only_counted: ("completeness", "GAP", "WARN"),
+    a_count_for_a_number_that_is_missing: ("completeness", "SEQUENCE-GAP", "FAIL"),
     outcome_withheld: ("completeness", "OPEN-INTENT", "WARN"),
     outcome_of_another_call: ("completeness", "OPEN-INTENT", "WARN"),
     sealer_begins_in_the_past: ("time", "CLOCK-STEP", "WARN"),

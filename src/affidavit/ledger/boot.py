@@ -47,6 +47,7 @@ def open_shard(
     clock_us: Callable[[], int],
     random: Callable[[int], bytes],
     disk: Disk,
+    has_marks: bool = False,
 ) -> Shard:
     """A shard of a new boot.
 
@@ -62,4 +63,5 @@ def open_shard(
         clock_us=clock_us,
         disk=disk,
         spare=lambda directory: Spare(directory, disk=disk),
+        has_marks=has_marks,
     )

@@ -47,6 +47,7 @@ from affidavit.ledger.frame import (
     format_frame,
     position,
 )
+from affidavit.ledger.marks import Marks
 from affidavit.ledger.spare import SPARE_BYTES, Spare
 from affidavit.text import b64u
 
@@ -175,6 +176,7 @@ class Shard:
         clock_us: Callable[[], int],
         disk: Disk,
         spare: Callable[[Path], Spare] | None = None,
+        has_marks: bool = False,
     ) -> None:
         self.source: Final = source
         self.boot: Final = boot
@@ -204,7 +206,11 @@ class Shard:
         self._failed = ""
         self._ratchet: Ratchet
         self._lock_fd = self._create_directory()
+        self.marks: Marks | None = None
+        """Where calls are counted that cannot be recorded; ``None`` where every call must be."""
         try:
+            if has_marks:
+                self.marks = self._make_marks()
             self._roll()
         except BaseException:
             # Nobody will close what was never handed out, and a lock that is held says that frames may still come.
@@ -303,6 +309,8 @@ class Shard:
         """Release the shard. Its lock becomes free, which tells the sealer that no more frames will come."""
         if self._spare is not None:
             self._spare.close()
+        if self.marks is not None:
+            self.marks.close()
         if self._fd >= 0:
             self._cut_room()
         for fd in (*self._retired, self._fd, self._lock_fd):
@@ -349,6 +357,12 @@ class Shard:
             "before is safe. "
             "Free space or mend the disk; a new shard opens by itself"
         )
+
+    def _make_marks(self) -> Marks:
+        try:
+            return Marks(self._directory, logs=self.logs, disk=self._disk)
+        except OSError as error:
+            raise self._not_durable(error) from error
 
     def _create_directory(self) -> int:
         """Make the shard's directory appear with its lock held: a shard whose lock is free counts as dead."""

@@ -260,6 +260,9 @@ class Account:
             self._clocks.speak(index, key, facts.clock, step_us=facts.step_us)
         elif isinstance(facts, SourceLost):
             self._liveness.lose(index, (facts.id, facts.boot))
+        elif isinstance(facts, Gap) and facts.reason == "mark":
+            what = f"entry {index}: {facts.count or 'some'} calls at {facts.id}.{facts.boot} went out without a record"
+            self._findings.warn("GAP", what, axis="completeness")
         elif isinstance(facts, Gap):
             source = (facts.id, facts.boot)
             if facts.last is None:

@@ -160,7 +160,7 @@ def log_of(name: str) -> str | None:
 
 def _is_disposable(parts: list[str]) -> bool:
     match parts:
-        case ["lock" | "index" | "lost+found"] | ["wal", _, "lock" | "spare"] | ["logs", _, "ids"]:
+        case ["lock" | "index" | "lost+found"] | ["wal", _, "lock" | "spare" | "marks"] | ["logs", _, "ids"]:
             return True
     return False
 

@@ -122,6 +122,8 @@ class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Digest | None
     masking: Digest | msgspec.UnsetType = msgspec.UNSET
     """Absent in what versions wrote that masked nothing."""
+    mark: Annotated[tuple[Project, ...], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
+    """Projects whose calls may go out counted only; absent where there is none."""
 
 
 class PromiseKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -182,6 +182,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
         masking_sha256=_masking_digest(masking),
         masking=masking,
         promise_vkey=read_promise_vkey(places),
+        counted=tuple(sorted(config.counted_projects)),
     )
 
 

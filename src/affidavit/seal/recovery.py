@@ -93,7 +93,7 @@ def _note_record(found: Recovered, leaf: Leaf) -> None:
         if leaf.type == SOURCE_STOP:
             found.ended.add(source)
         return
-    if leaf.type == GAP and leaf.data is not None:
+    if leaf.type == GAP and leaf.data is not None and leaf.data["reason"] == "wal_damage":
         found.gaps.add((leaf.data["id"], leaf.data["boot"]))
     elif leaf.type == SOURCE_LOST and leaf.data is not None:
         found.ended.add((leaf.data["id"], leaf.data["boot"]))

@@ -246,8 +246,7 @@ class Sealer:
         if system.next_leaf == 0:
             self._record_project(SYSTEM_LOG, system.writer.origin)
         self._open_epoch(SYSTEM_LOG)
-        masking = {} if self.settings.masking_sha256 is None else {"masking": self.settings.masking_sha256}
-        self._policy = system.add_own(CONFIG_CHANGE, {"sha256": self.settings.config_sha256} | masking)
+        self._policy = system.add_own(CONFIG_CHANGE, self.settings.policy)
         if self.settings.promise_vkey is not None:
             system.add_own(PROMISE_KEY, {"vkey": self.settings.promise_vkey})
         for project in self.settings.projects:
@@ -340,6 +339,7 @@ class Sealer:
                 self.is_behind = True
                 continue
             shard.dead = shard.reader.is_dead()
+            self._state_marks(shard)  # after we know that it is dead: no count follows then
             try:
                 records = shard.reader.read(dead=shard.dead)
             except CorruptionError as error:
@@ -476,18 +476,14 @@ class Sealer:
             if found is not None and source in found.gaps:
                 continue
             self.gaps += 1
-            log.add_own(
-                GAP,
-                {
-                    "id": shard.reader.source,
-                    "boot": shard.reader.boot,
-                    "first": shard.sealed_through.get(name, 0) + 1,
-                    "last": None,
-                    "reason": "wal_damage",
-                    "count": None,
-                },
-            )
+            log.add_own(GAP, shard.gap(name, reason="wal_damage", count=None))
         self.problems.append(str(error))
+
+    def _state_marks(self, shard: SealingShard) -> None:
+        """Say how many calls went out without a record; a start that no longer knows what was said says it again."""
+        for name, count in shard.new_marks().items():
+            if name in self.logs:
+                self.logs[name].add_own(GAP, shard.gap(name, reason="mark", count=count))
 
     def _note_time(self, time_us: int) -> None:
         if self._oldest_us is None or time_us < self._oldest_us:

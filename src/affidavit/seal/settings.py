@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -34,9 +35,17 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """b64u digest of what is masked, and for which project: what `config.change` commits to."""
     promise_vkey: str | None = None
     """Key of the promises that capture processes may make; a leaf names it before the first of them starts."""
+    counted: tuple[str, ...] = ()
+    """Projects whose calls may go out without a record, where it cannot be written; sorted."""
     masking: dict[str, Masking] = msgspec.field(default_factory=dict)
     """What text of each project must have passed before anybody reads it."""
 
     def masking_of(self, log: str) -> Masking:
         """That of one log; the system log holds questions of readers, and a log that is configured no more its past."""
         return self.masking.get(log, "structured")
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """Data of the `config.change` that puts these settings in force."""
+        masking = {} if self.masking_sha256 is None else {"masking": self.masking_sha256}
+        return {"sha256": self.config_sha256} | masking | ({"mark": list(self.counted)} if self.counted else {})

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from affidavit.errors import CorruptionError
 from affidavit.ledger.cut import ShardReader
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
+from affidavit.ledger.marks import MARKS_NAME, read_marks
 from affidavit.ledger.spare import SPARE_NAME
 from affidavit.seal.calls import OpenCalls
 
@@ -50,6 +51,7 @@ class SealingShard:
         """Logs that say that this source ended: its own last leaf there, or the sealer's."""
         self.sealed_through: dict[str, int] = {}
         """Highest sealed sequence number by log."""
+        self._marked: dict[str, int] = {}  # calls that were only counted, as far as gaps say so, by log
         self._disk: Final = disk
 
     def delete_sealed_files(self, *, in_flight: int | None) -> None:
@@ -61,7 +63,7 @@ class SealingShard:
         if self.finished:
             for file in files:
                 self._disk.unlink(self.reader.directory / file_name(file))
-            for left in (SPARE_NAME, "lock"):
+            for left in (MARKS_NAME, SPARE_NAME, "lock"):
                 self._disk.unlink(self.reader.directory / left)
             with contextlib.suppress(OSError):
                 self._disk.rmdir(self.reader.directory)
@@ -71,6 +73,13 @@ class SealingShard:
         for file in files:
             if file < keep_from:
                 self._disk.unlink(self.reader.directory / file_name(file))
+
+    def new_marks(self) -> dict[str, int]:
+        """By log: how many calls were only counted since the shard began, where that is more than at the last look."""
+        counts = read_marks(self.reader.directory)
+        new = {log: count for log, count in counts.items() if count > self._marked.get(log, 0)}
+        self._marked |= new
+        return new
 
     def oldest_file_us(self) -> int | None:
         """When the oldest file that is still there was begun."""
@@ -83,6 +92,12 @@ class SealingShard:
                 if parsed is not None:
                     return parsed[0].time_us
         return None
+
+    def gap(self, log: str, *, reason: Literal["wal_damage", "mark"], count: int | None) -> dict[str, Any]:
+        """Data of a `gap` leaf about this shard's source."""
+        first = self.sealed_through.get(log, 0) + 1
+        source, boot = self.reader.source, self.reader.boot
+        return {"id": source, "boot": boot, "first": first, "last": None, "reason": reason, "count": count}
 
     def quarantine(self, directory: Path) -> None:
         """Move a damaged shard out of the way, as evidence."""

@@ -42,6 +42,7 @@ def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
             answer_idle_s=float(gateway.answer_idle_s),
             drain_on_stop_s=float(gateway.drain_on_stop_s),
         ),
+        counted=loaded.config.counted_projects,
         heartbeat_s=loaded.config.capture.heartbeat_s,
     )
 

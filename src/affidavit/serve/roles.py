@@ -153,6 +153,7 @@ def _worker() -> Role:
                 clock_us=clock.wall_us,
                 random=os.urandom,
                 disk=Disk(),
+                has_marks=bool(settings.counted),
             ),
             fingerprint_key=(post.places.keys / FINGERPRINT_KEY_NAME).read_bytes(),
             clock=clock,

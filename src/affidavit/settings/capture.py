@@ -1,11 +1,25 @@
-"""The table `[capture]` of the configuration."""
+"""The table `[capture]` of the configuration, and what projects may choose for their calls."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+AuditMode = Literal["block", "mark"]
+"""What happens to a call whose record cannot be written."""
+Audit = Annotated[
+    AuditMode,
+    Meta(
+        description=(
+            "What happens to a call whose record cannot be written. `block`: it is refused with status 503 and nothing "
+            "is sent. `mark`: it goes out once it is durably counted, its answer says "
+            "`x-affidavit-audit: counted`, and the log gets a `gap` that tells how many there were; calls under way "
+            "when the disk fails are refused all the same, and so is a call that cannot even be counted."
+        )
+    ),
+]
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

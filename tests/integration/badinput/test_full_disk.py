@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
 import os
@@ -184,3 +185,42 @@ def test_a_start_on_a_full_disk_says_so_and_succeeds_later(small_disk, make_serv
     require_no_loss(service, asked=[first, second], counted=provider.counted())
     require_nothing_pending(service)
     require_both_verifiers_content(service)
+
+
+def counted(service: Service, number: int) -> tuple[int, str | None]:
+    """Status of a call, and whether it was only counted."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
+    try:
+        headers = {"content-type": "application/json", "authorization": "Bearer k"}
+        connection.request("POST", "/openai/v1/chat/completions", ask(number, user=1).body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["x-affidavit-audit"]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("ending", ["stopped", "killed"])
+def test_in_mark_mode_a_full_disk_leaves_a_count_and_a_gap(small_disk, make_service, ending):
+    service: Service = make_service(
+        data=small_disk / "data", keys=small_disk / "keys", gateway='audit = "mark"'
+    ).start()
+    assert counted(service, 0) == (200, None)
+    service.await_sealed(seconds=PATIENCE_S)
+    ballast = fill(small_disk, leave=0)
+    time.sleep(SWEPT_S)
+    assert [counted(service, number) for number in range(1, 8)] == [(200, "counted")] * 7
+    if ending == "killed":
+        service.kill_all()
+    ballast.unlink()
+    if ending == "killed":
+        service.start()
+    time.sleep(SWEPT_S)
+    assert counted(service, 8) == (200, None)
+    service.stop()
+    require_nothing_pending(service)
+    report = require_both_verifiers_content(service)
+    gaps = [finding for finding in report["findings"] if finding["code"] == "GAP"]
+    assert {(gap["verdict"], gap["log"]) for gap in gaps} == {("WARN", "default")}
+    counts = {gap["what"].split()[5]: int(gap["what"].split()[2]) for gap in gaps}  # of each source, the newest
+    assert sum(counts.values()) == 7, gaps

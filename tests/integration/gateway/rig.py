@@ -308,6 +308,7 @@ class Rig:
         clock: Clock | None = None,
         admission: Admission | None = None,
         promises: Promises | None = None,
+        counted: frozenset[str] = frozenset(),
     ) -> None:
         self.admission = admission
         self.promises = promises
@@ -328,6 +329,7 @@ class Rig:
             },
             projects=projects,
             bounds=bounds or Bounds(),
+            counted=counted,
         )
         self.state: WorkerState
         self.gateway: Gateway
@@ -446,6 +448,7 @@ class Rig:
             clock_us=self.clock.wall_us,
             # Looked up at each call, since tests replace it.
             disk=Disk(lambda operation, path: self.before(operation, path)),  # noqa: PLW0108
+            has_marks=bool(self.settings.counted),
         )
 
     def _run(self) -> None:

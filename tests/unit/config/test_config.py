@@ -84,7 +84,7 @@ def test_an_unknown_key_is_refused_with_its_name_its_table_and_what_was_meant(te
         ("[gateway]\nworkers = -1", "gateway.workers: expected int >= 0"),
         ("[gateway]\nworkers = 257", "gateway.workers: expected int <= 256"),
         ('[gateway]\nworkers = "2"', "gateway.workers: expected int, got str"),
-        ('[gateway]\naudit = "mark"', "gateway.audit: invalid enum value 'mark'"),
+        ('[gateway]\naudit = "none"', "gateway.audit: invalid enum value 'none'"),
         ("gateway = 3", "gateway: expected object, got int"),
         ("[upstreams.x]\n", "missing required field base_url"),
         ('[upstreams.X]\nbase_url = "http://a"', "[upstreams] cannot have the name 'X'"),
@@ -241,3 +241,12 @@ def test_an_authority_for_timestamps_needs_roots_and_an_address(tmp_path: Path):
         load_config(path)
     (tmp_path / "roots.pem").write_text("")
     assert load_config(path).config.timestamps.certificates == "roots.pem"
+
+
+def test_a_project_may_choose_for_itself_what_becomes_of_calls_without_a_record() -> None:
+    def counted(text: str) -> frozenset[str]:
+        return parse_config(text.encode(), name=NAME).counted_projects
+
+    assert counted("") == frozenset()
+    assert counted("[projects.default]\n[projects.lab]\naudit = 'mark'") == {"lab"}
+    assert counted("[gateway]\naudit = 'mark'\n[projects.default]\n[projects.strict]\naudit = 'block'") == {"default"}

@@ -161,6 +161,8 @@ def test_a_digest_passes_if_and_only_if_it_is_canonical(text: str) -> None:
 FACTS = {
     "a digest with unused bits": ("config.change", {"sha256": "A" * 42 + "B"}),
     "a masking that is none": ("config.change", {"masking": None, "sha256": DIGEST}),
+    "an empty list of projects in mark mode": ("config.change", {"mark": [], "sha256": DIGEST}),
+    "a project in mark mode that is none": ("config.change", {"mark": ["System!"], "sha256": DIGEST}),
     "masking alone": ("config.change", {"masking": DIGEST}),
     "a float": ("epoch.open", {"epoch": 1.0, "previous": None}),
     "a boolean": ("epoch.open", {"epoch": True, "previous": None}),

@@ -139,6 +139,67 @@ def test_a_damaged_shard_has_a_gap_and_no_loss_beside(installation: Installation
     assert {verdict for verdict, _ in found(installation)} == {"WARN"}
 
 
+# --- calls that were only counted -------------------------------------------------------------------------------------
+
+
+def counted(installation: Installation, calls: int) -> Shard:
+    """A shard whose room counts so many calls of the default project."""
+    shard = installation.shard(has_marks=True)
+    assert shard.marks is not None
+    for _ in range(calls):
+        shard.marks.count("default")
+    return shard
+
+
+def gaps(installation: Installation) -> list[tuple[int, int | None]]:
+    leaves = leaves_of(installation, "default")
+    return [(leaf.data["count"], leaf.data["last"]) for leaf in leaves if leaf.type == "gap" and leaf.data]
+
+
+def test_calls_that_were_only_counted_are_stated_while_the_source_lives_and_once(installation: Installation) -> None:
+    shard = counted(installation, 2)
+    pulse().begin(shard)
+    shard.sync()
+    installation.drain()
+    installation.drain()
+    assert gaps(installation) == [(2, None)]
+    assert shard.marks is not None
+    shard.marks.count("default")
+    write_call(shard, REQUEST, RESPONSE)
+    pulse().end(shard)
+    shard.sync()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert gaps(installation) == [(2, None), (3, None)]
+    assert found(installation) == {("WARN", "GAP")}
+    assert found(installation, "system") == set()
+    assert list(installation.data.wal.iterdir()) == []
+
+
+def test_a_start_states_again_what_it_no_longer_knows_and_loses_no_count(installation: Installation) -> None:
+    shard = counted(installation, 2)
+    installation.drain()
+    restart(installation)
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert gaps(installation) == [(2, None), (2, None)]  # the same count again: it stands in the other's place
+    assert list(installation.data.wal.iterdir()) == []
+
+
+def test_a_count_excuses_no_number_that_is_missing(installation: Installation) -> None:
+    shard = counted(installation, 1)
+    write_call(shard, REQUEST, RESPONSE)
+    shard.next_seq(1)
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert found(installation) == {("WARN", "GAP"), ("FAIL", "SEQUENCE-GAP")}
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 

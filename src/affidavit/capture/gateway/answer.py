@@ -16,6 +16,7 @@ from enum import Enum
 from http import HTTPStatus
 
 from affidavit.capture.gateway.call import Call, Waiting
+from affidavit.capture.gateway.counted import Unrecorded
 from affidavit.capture.gateway.headers import AnswerHead
 from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.upstream import UpstreamConnection
@@ -76,7 +77,7 @@ class Answer:
         self.is_head_request = call.head.method == "HEAD"
         self._forwarded_us = call.elapsed_us()
         self._deadline = call.state.now + call.state.bounds.answer_idle_s
-        self._record: Record | None = None
+        self._record: Record | Unrecorded | None = None
         self._start: ResponseStart | None = None
         self._first_byte_us: int | None = None
         self._framing = Framing.LENGTH
@@ -230,6 +231,8 @@ class Answer:
         lines.append(b"x-affidavit-id: %b\r\n" % call.id.encode())
         if call.pledge is not None and call.state.promises is not None:
             lines.append(call.state.promises.header(call.pledge))
+        if call.is_counted:
+            lines.append(b"x-affidavit-audit: counted\r\n")
         if not keep:
             lines.append(b"connection: close\r\n\r\n")
         elif request.http_1_1:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from affidavit.capture.gateway.counted import CountedCommit, Unrecorded
 from affidavit.capture.gateway.headers import RequestHead, identity_of
 from affidavit.capture.gateway.promises import Pledge
 from affidavit.capture.gateway.refusal import Reason
@@ -113,6 +114,7 @@ class Call:
         "durable_us",
         "head",
         "id",
+        "is_counted",
         "pledge",
         "state",
     )
@@ -127,8 +129,10 @@ class Call:
         self.body: list[bytes] = []
         """Pieces of the request body, until they went out."""
         self.body_bytes = 0
-        self.commit: GroupCommit
+        self.commit: GroupCommit | CountedCommit
         """Of the shard that holds the intent; the outcome goes to the same."""
+        self.is_counted = False
+        """It is not on record: only its number is."""
         self.durable_us: int | None = None
         self.answer: Answering | None = None
         self.pledge: Pledge | None = None
@@ -139,7 +143,7 @@ class Call:
         self._unrecorded = (
             0  # bytes at the end of `body` that are not queued on the shard yet, while it is recorded in parts
         )
-        self._record: Record | None = None
+        self._record: Record | Unrecorded | None = None
         self._shard_lost = False  # the shard died that held the first parts of the body
         self._reserved = 0  # bytes counted in state.bodies_bytes
         self._time_us = 0
@@ -171,11 +175,11 @@ class Call:
             self.refuse(Reason.STOPPING)
             return
         if state.refusing is not None:
-            self.refuse(state.refusing)
+            self._refuse_or_count(state.refusing, forward)
             return
-        commit = self.commit if self._record is not None else state.shards.current
+        commit: GroupCommit | CountedCommit | None = self.commit if self._record is not None else state.shards.current
         if commit is None or self._shard_lost:
-            self.refuse(Reason.NOT_DURABLE)
+            self._refuse_or_count(Reason.NOT_DURABLE, forward)
             return
         self.commit, self._forward = commit, forward
         self._time_us = time_us = state.clock.wall_us()
@@ -194,7 +198,11 @@ class Call:
                     return
                 body = self.body
                 data = body[0] if len(body) == 1 else b"".join(body)
-                record = self._begin_promised(data) if self.pledge is not None else commit.shard.begin(project)
+                record: Record | Unrecorded
+                if self.pledge is not None and isinstance(commit, GroupCommit):
+                    record = self._begin_promised(self.pledge, commit, data)
+                else:
+                    record = commit.shard.begin(project)
                 record.finish(meta=meta, data=data)
         except NotDurableError as error:
             state.active.add(self)
@@ -203,6 +211,22 @@ class Call:
         state.active.add(self)
         # If we die before the sync, the provider has seen nothing, and the client has no answer.
         commit.after_sync(self._durable)
+
+    def _refuse_or_count(self, reason: Reason, forward: Callable[[Call], None]) -> None:
+        """This call cannot be recorded: in `mark` mode it goes out once it is counted, else not at all.
+
+        One whose first parts are in the write-ahead log is not counted as well: the sealer speaks of those.
+        """
+        state, project = self.state, self.head.target.project
+        started = self._record is not None or self._shard_lost
+        if started or project not in state.counted or not state.shards.count_call(project):
+            self.refuse(reason)
+            return
+        self.is_counted, self.commit, self._forward = True, CountedCommit(), forward
+        self._time_us, self._mono_us = state.clock.wall_us(), state.clock.mono_us()
+        self.id = state.new_id(self._time_us)
+        state.active.add(self)
+        self.commit.after_sync(self._durable)
 
     def abandoned(self) -> None:
         """The request will never be whole: its client left, was too slow or sent too much."""
@@ -226,21 +250,21 @@ class Call:
         state = self.state
         if self._shard_lost:
             return
+        meta = b""
         if self._record is None:
-            commit = state.shards.current
+            current = state.shards.current
             meta = self._meta(state.clock.wall_us(), state.clock.mono_us())
-            if commit is None or len(meta) > META_BYTES_MAX:
+            if current is None or len(meta) > META_BYTES_MAX:
                 return  # `received` will refuse it; until then the body only waits
-            self.commit = commit
-        else:
-            commit, meta = self.commit, b""
+            self.commit = current
+        commit = self.commit
         try:
             data = self._take_unrecorded()
             if self._record is not None:
                 if self.pledge is not None:
                     self.pledge.body_part(data)
-            elif self.pledge is not None:
-                self._record = self._begin_promised(data)
+            elif self.pledge is not None and isinstance(commit, GroupCommit):
+                self._record = self._begin_promised(self.pledge, commit, data)
             else:
                 self._record = commit.shard.begin(self.head.target.project)
             self._record.write(meta=meta, data=data)
@@ -251,11 +275,9 @@ class Call:
         else:
             state.active.add(self)
 
-    def _begin_promised(self, data: bytes) -> Record:
+    def _begin_promised(self, pledge: Pledge, commit: GroupCommit, data: bytes) -> Record:
         """Begin the record of a call that asked for a promise, of which `data` is the beginning of the body."""
-        pledge = self.pledge
-        assert pledge is not None  # noqa: S101 - the caller has looked
-        pledge.record = record = self.commit.shard.begin_digested(self.head.target.project)
+        pledge.record = record = commit.shard.begin_digested(self.head.target.project)
         pledge.body_part(data)
         return record
 
@@ -312,9 +334,10 @@ class Call:
         if error is not None:
             return  # the worker ends all calls of the shard, this one too
         self.durable_us = self.elapsed_us()
-        if self.pledge is not None and self.state.promises is not None:
-            project, shard = self.head.target.project, self.commit.shard.name
-            self.state.promises.enter(self.pledge, call_id=self.id, project=project, shard=shard)
+        commit, promises = self.commit, self.state.promises
+        if self.pledge is not None and promises is not None and isinstance(commit, GroupCommit):
+            project = self.head.target.project
+            promises.enter(self.pledge, call_id=self.id, project=project, shard=commit.shard.name)
         if self.client is None:
             self.not_sent(
                 CallError(
@@ -361,6 +384,8 @@ class Call:
 
     def shard_failed(self) -> None:
         """The shard that holds the intent is dead: end at once. The sealer writes what the outcome was."""
+        if self.is_counted:
+            return
         self._cancel()
         if not self._time_us:
             # The body is still coming; `received` will refuse it. The sealer drops an intent without an end.

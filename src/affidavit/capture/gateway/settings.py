@@ -91,5 +91,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     projects: tuple[str, ...] = ("default",)
     """Logs that calls may go to; `default` is the one of paths without a project."""
     bounds: Bounds = Bounds()
+    counted: frozenset[str] = frozenset()
+    """Projects whose calls go out counted where they cannot be recorded (`audit = "mark"`)."""
     heartbeat_s: int = HEARTBEAT_S
     """Longest silence of a worker in a log; `capture.pulse` says what it promises."""

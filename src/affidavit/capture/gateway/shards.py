@@ -18,7 +18,7 @@ from affidavit.capture.pulse import Pulse
 from affidavit.errors import AffidavitError, NotDurableError
 from affidavit.ledger.group_commit import GroupCommit
 from affidavit.ledger.wal import Shard
-from affidavit.notice import SHARD_FAILED, SHARD_MISSING, SHARD_OPEN, SHARD_UNENDED, say
+from affidavit.notice import CALLS_UNCOUNTED, SHARD_FAILED, SHARD_MISSING, SHARD_OPEN, SHARD_UNENDED, say
 
 REOPEN_S = 1.0
 """Between two attempts to open a shard: a full disk is noticed as mended within a second."""
@@ -45,6 +45,7 @@ class Shards:
         self._reopening: asyncio.Task[None] | None = None
         self._stopping = False
         self._complaint = ""
+        self._failed_shard: Shard | None = None  # locked still, since its room counts calls until there is another
         self.current: GroupCommit | None = None
         """What can be made durable now, or ``None``: then calls are refused."""
 
@@ -59,6 +60,7 @@ class Shards:
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.gather(self._reopening, return_exceptions=True)
+        self._release_failed()
         commit, self.current = self.current, None
         if commit is None:
             return
@@ -83,12 +85,30 @@ class Shards:
         except NotDurableError as error:
             commit.fail(error)
 
+    def count_call(self, log: str) -> bool:
+        """Count a call that cannot be recorded; ``False`` if not even that can be done."""
+        shard = self.current.shard if self.current is not None else self._failed_shard
+        if shard is None or shard.marks is None:
+            return False
+        try:
+            shard.marks.count(log)
+        except NotDurableError as error:
+            say(_log, CALLS_UNCOUNTED, str(error))
+            return False
+        return True
+
     def count_written(self) -> None:
         """Take note of how much the present shard has written since the last time."""
         if self.current is not None:
             written = self.current.shard.written_bytes
             self._figures.wrote(written - self._written_bytes)
             self._written_bytes = written
+
+    def _release_failed(self) -> None:
+        """Let go of a shard that failed: the sealer may close what it left, and state what it counted."""
+        failed, self._failed_shard = self._failed_shard, None
+        if failed is not None:
+            failed.close()
 
     def _open(self) -> bool:
         try:
@@ -127,11 +147,15 @@ class Shards:
 
     async def _reopen(self, failed: GroupCommit | None) -> None:
         if failed is not None:
+            self._release_failed()
+            self._failed_shard = failed.shard
             await failed.close()
-            failed.shard.close()
+            if failed.shard.marks is None:
+                self._release_failed()
         while True:
             await asyncio.sleep(REOPEN_S)
             if self._open():
+                self._release_failed()
                 say(_log, SHARD_OPEN, "a new write-ahead shard is open; calls are taken again")
                 return
 

@@ -67,6 +67,8 @@ class WorkerState:
         """Why new calls are refused, as of the last sweep."""
         self.bounds: Bounds = settings.bounds
         self.clock = clock
+        self.counted = settings.counted
+        """Projects in `mark` mode."""
         self.prefixes = Prefixes(projects=settings.projects, providers=tuple(settings.upstreams))
         self.now = 0.0
         """The loop's time in seconds, renewed by each sweep; timeouts need no better."""
