@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check an affidavit ledger, or one proof out of it, without any code of affidavit.
 
-    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--promise FILE]... [--tsa-roots FILE]
-                                [--max-age AGE] [--require-anchor] [--json]
+    python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--policy FILE] [--promise FILE]...
+                                [--tsa-roots FILE] [--max-age AGE] [--require-anchor] [--json]
     python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
     python3 affidavit_verify.py --bundle DIR --vkey FILE [--json]
 
@@ -13,7 +13,8 @@ they run. It only reads.
 Promise. For a data directory it gives each log six verdicts and names what it found:
 
     integrity      every byte belongs to the newest head, and both keys of the log signed each head that is kept
-    anchor         a head that somebody else kept (--pin) is a head of this very tree
+    anchor         a head that somebody else kept (--pin), or that witnesses of your choice cosigned (--policy), is a
+                   head of this very tree
     completeness   the numbers that each source gave its records have no hole; sources gave the signs of life that they
                    promised, and ended with a word; epochs and roster agree with what is here; no promise that a client
                    holds (--promise) was broken
@@ -36,8 +37,8 @@ was given and the anchor is not OK. Of one proof nobody can be told that a log i
 are refused with it.
 
 The order of this file is the order of an argument: verdicts (1), signatures (2, 3), heads (4), trees (5), files (6),
-leaves (7), what leaves say of the log (8), unpublished parts (9), one log (10), the whole directory (11), one proof
-(12), timestamps (13), and the command (14).
+leaves (7), what leaves say of the log (8), unpublished parts (9), one log (10), witnesses and policies (10a), the whole
+directory (11), one proof (12), a bundle (13), timestamps (14), and the command (15).
 """
 
 # Exceptions from the house's rules, for the whole file:
@@ -77,7 +78,7 @@ SEVERITY = {OK: 0, NOT_ASSESSED: 1, WARN: 2, FAIL: 3}
 
 DOES_NOT_PROVE = {
     "integrity": "that somebody else saw this head, or that what was recorded is true",
-    "anchor": "anything about leaves beyond the newest pin",
+    "anchor": "anything about leaves beyond the newest head that others vouch for",
     "completeness": "that a call which never passed a capture point was recorded",
     "time": "more than the bounds that timestamps give: within them clocks are the recorder's own",
     "authority": "that a recorded change was a wise one",
@@ -102,7 +103,7 @@ class Report:
         self._findings: list[Finding] = []
         self._counts: dict[tuple[str, str, str, str | None], int] = {}
         self._worst: dict[tuple[str, str | None], str] = {}
-        self.forks: list[dict[str, str]] = []  # of each pin that its log does not extend: both signed heads
+        self.forks: list[dict[str, Any]] = []  # signed heads that contradict each other
 
     def add(self, axis: str, verdict: str, code: str, log: str | None, what: str) -> None:
         kind = (axis, verdict, code, log)
@@ -377,7 +378,7 @@ class MlDsa44Key:
 # ----------------------------------------------------------------------------------------------------------------------
 
 NOTE_BYTES_MAX = 1 << 20  # a head has 3.5 KB; a pin with the cosignatures of many witnesses stays far below this
-SIGNATURES_MAX = 64  # signature lines; signed-note asks for at least 16
+SIGNATURES_MAX = 100  # signature lines; signed-note asks for at least 16
 NAME = re.compile(r"[^\s+]+")  # key names: no white space (Unicode's), no plus sign
 DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 SIGNATURE_LINE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
@@ -484,7 +485,7 @@ def parse_head(data: bytes) -> Head:
         raise Damage("HEAD", "a head is not a note of three lines, an empty one and signatures")
     origin, size, root = lines
     signatures = []
-    for line in tail[:-1].split("\n", SIGNATURES_MAX):
+    for line in tail[:-1].split("\n", SIGNATURES_MAX - 1):
         match = SIGNATURE_LINE.fullmatch(line)
         if not match:
             raise Damage("HEAD", "a line of a head is not a signature")
@@ -1851,6 +1852,151 @@ class Segment:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# 10a. Witnesses (tlog-cosignature) and the verifier's policy (tlog-policy)
+# ----------------------------------------------------------------------------------------------------------------------
+
+ED25519, ED25519_COSIGNATURE, MLDSA44_COSIGNATURE = 0x01, 0x04, 0x06
+KEY_BYTES = {ED25519: 32, ED25519_COSIGNATURE: 32, MLDSA44_COSIGNATURE: ML_PUBLIC_BYTES}
+POLICY_BYTES_MAX, DEFINITIONS_MAX = 1 << 20, 256
+ANCHOR = re.compile(rf"logs/{PROJECT}/anchors/(0|[1-9][0-9]{{0,18}})\.witness")
+
+ed25519_key, mldsa44_key = lru_cache(maxsize=64)(Ed25519Key), lru_cache(maxsize=64)(MlDsa44Key)
+
+
+class Key(NamedTuple):
+    """A verifier key of any type. Two are the same public key if ``public`` is the same, whatever they are called."""
+
+    name: str
+    id: bytes
+    algorithm: int
+    public: bytes
+
+    def signed(self, head: Head, signature: bytes) -> bool:
+        """Whether this is its signature under this head; the bytes after the key id."""
+        if self.algorithm == ED25519:
+            return ed25519_key(self.public).verify(head.text, signature)
+        timestamp, rest = signature[:8], signature[8:]
+        if timestamp > b"\x7f" + b"\xff" * 7:
+            return False
+        if self.algorithm == ED25519_COSIGNATURE:
+            time = b"cosignature/v1\ntime %d\n" % int.from_bytes(timestamp, "big")
+            return ed25519_key(self.public).verify(time + head.text, rest)
+        cosigner, origin = self.name.encode(), head.origin.encode()
+        if max(len(cosigner), len(origin)) > 255:
+            return False
+        message = b"subtree/v1\n\0" + bytes((len(cosigner),)) + cosigner + timestamp
+        message += bytes((len(origin),)) + origin + bytes(8) + head.size.to_bytes(8, "big") + head.root
+        return mldsa44_key(self.public).verify(message, rest)
+
+
+def parse_key(vkey: str, algorithms: tuple[int, ...]) -> Key:
+    """A vkey of one of these types."""
+    encoded = "".join(vkey.split("+", 2)[2:])  # base64 may have plus signs of its own
+    if any("\ud800" <= character <= "\udfff" for character in vkey):
+        raise Damage("POLICY", "a verifier key is not UTF-8")
+    algorithm = decode_base64(encoded[:4])[:1] if len(encoded) >= 4 else b""
+    if not algorithm or algorithm[0] not in algorithms:
+        raise Damage("POLICY", "a verifier key is not of a type that its line may have")
+    name, key_id, public = parse_vkey(vkey, algorithm[0], KEY_BYTES[algorithm[0]])
+    return Key(name, key_id, algorithm[0], public)
+
+
+class Policy(NamedTuple):
+    """Whose word counts: it comes from whoever verifies. Groups in the order of the file, so members come first."""
+
+    logs: list[Key]
+    witnesses: list[tuple[str, Key]]
+    groups: list[tuple[str, int, list[str]]]
+    quorum: str
+
+
+def parse_policy(data: bytes) -> Policy:
+    """A policy file is read in full or refused."""
+    if len(data) > POLICY_BYTES_MAX or re.search(rb"[^\t\n\x20-\x7e\x80-\xff]", data) or not data.endswith(b"\n"):
+        raise Damage("POLICY", "not a policy: too long, with control characters, or without a newline at its end")
+    policy, quorum, names, members = Policy([], [], [], ""), "", set[str](), set[str]()
+
+    def define(name: str) -> str:
+        if name == "none" or name in names:
+            raise Damage("POLICY", "a name is defined twice, or is none")
+        names.add(name)
+        return name
+
+    def unique(key: Key, others: Iterable[Key]) -> Key:
+        if key.public in {other.public for other in others}:
+            raise Damage("POLICY", "two lines have the same public key")
+        return key
+
+    for raw in data.decode("utf-8", "surrogateescape").split("\n"):
+        words = re.split(r"[ \t]+", raw.strip(" \t"))
+        kind, count = words[0], len(words)
+        if not kind or kind.startswith("#"):
+            continue
+        if kind == "log" and 2 <= count <= 3:
+            policy.logs.append(unique(parse_key(words[1], (ED25519, MLDSA44_COSIGNATURE)), policy.logs))
+        elif kind == "witness" and 3 <= count <= 4:
+            key = parse_key(words[2], (ED25519_COSIGNATURE, MLDSA44_COSIGNATURE))
+            unique(key, [other for _, other in policy.witnesses])
+            policy.witnesses.append((define(words[1]), key))
+        elif kind == "group" and count >= 4:
+            listed = words[3:]
+            if not set(listed) <= names or members & set(listed) or len(set(listed)) != len(listed):
+                raise Damage("POLICY", "a member is not defined above its group, or is a member twice")
+            members.update(listed)
+            threshold = {"any": "1", "all": str(len(listed))}.get(words[2], words[2])
+            if not DECIMAL.fullmatch(threshold) or not 1 <= int(threshold) <= len(listed):
+                raise Damage("POLICY", "a threshold does not lie between 1 and the number of members")
+            policy.groups.append((define(words[1]), int(threshold), listed))
+        elif kind == "quorum" and count == 2 and not quorum and (words[1] == "none" or words[1] in names):
+            quorum = words[1]
+        else:
+            raise Damage("POLICY", "a line is none of log, witness, group and quorum, or a second or undefined quorum")
+    if not quorum or max(len(policy.logs), len(policy.witnesses), len(policy.groups)) > DEFINITIONS_MAX:
+        raise Damage("POLICY", "there is no quorum line, or there are too many definitions")
+    return policy._replace(quorum=quorum)
+
+
+def log_keys_of(keys: LogKeys) -> list[Key]:
+    return [parse_key(vkey, (algorithm,)) for vkey, algorithm in zip(keys.vkeys, (ED25519, MLDSA44_COSIGNATURE))]
+
+
+class Quorum:
+    """A policy, and the keys of all logs here: no witness may have one of those, and no operator counts twice."""
+
+    def __init__(self, policy: Policy, log_keys: list[Key]) -> None:
+        self._policy = policy
+        logs = list(dict.fromkeys([*policy.logs, *log_keys]))
+        publics, names = {key.public for key in logs}, {key.name for key in logs}
+        self.refused = [name for name, key in policy.witnesses if key.public in publics or key.name in names]
+        self._witnesses = [(name, key) for name, key in policy.witnesses if name not in self.refused]
+        known = [*logs, *(key for _, key in self._witnesses)]
+        self._known = {(key.name, key.id): key for key in known}
+        self._collide = len(self._known) != len(known)
+
+    def met(self, head: Head) -> bool:
+        """Whether a quorum cosigned a head that its log signed; raises where a known key's line does not verify."""
+        if self._collide:
+            raise Damage("ANCHOR", "two known keys share name and id, so that no line can be attributed")
+        signed = set()
+        for name, signature in head.signatures:
+            key = self._known.get((name, signature[:4]))
+            if key and not key.signed(head, signature[4:]):
+                raise Damage("ANCHOR", f"the signature of {name} does not verify")
+            signed.add(key)
+        witnessing, operators = set(), set()
+        for name, key in self._witnesses:
+            if key in signed and key.name not in operators:
+                operators.add(key.name)
+                witnessing.add(name)
+        if not witnessing:
+            return False  # also where the policy asks for nobody: then nobody else saw the head
+        for group, threshold, members in self._policy.groups:
+            if len(witnessing.intersection(members)) >= threshold:
+                witnessing.add(group)
+        return self._policy.quorum in ("none", *witnessing)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # 11. The whole directory
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -1968,6 +2114,7 @@ class Given(NamedTuple):
     """What whoever verifies has got elsewhere."""
 
     pins: list[Pin]
+    policy: Policy | None
     promises: list[Promise]
     rules: Rules
 
@@ -1977,7 +2124,8 @@ class Verification:
 
     def __init__(self, path: str, system_keys: LogKeys | None, given: Given, report: Report) -> None:
         self.directory, self.report = Directory(path), report
-        self.pins, self.promises, self.rules = given
+        self.pins, self.policy, self.promises, self.rules = given
+        self.anchors: dict[str, dict[int, str]] = {}  # log: size and name of each head in anchors/
         self.keys: dict[str, LogKeys | None] = {"system": system_keys}
         self.logs: dict[str, Examined] = {}
         self.moved = False  # whether files came or went while they were read
@@ -2027,7 +2175,9 @@ class Verification:
         if self.keys[name] is None:
             what = "no verifier keys, so no signature was checked: give the system log's with --vkey"
             self.report.add("integrity", NOT_ASSESSED, "NO-VKEY", name, what)
-        sizes = {pin.head.size for pin in self.pins}
+        self.anchors[name] = {int(match[1]): file for file in files if (match := ANCHOR.fullmatch(file))}
+        files.difference_update(self.anchors[name].values())
+        sizes = {pin.head.size for pin in self.pins} | self.anchors[name].keys()
         if "system" in self.logs:
             sizes.update(row["size"] for row in self.logs["system"].told.roster if row["project"] == name)
         wanted = frozenset(promise.digest for promise in self.promises)
@@ -2145,37 +2295,78 @@ class Verification:
                 self.report.add("anchor", NOT_ASSESSED, "NO-VKEY", log.name, what)
             elif objection := pin.head.objection(keys):
                 self.report.fail("PIN", log.name, f"{pin.file}: not a head that this log signed: {objection}", "anchor")
-            elif size > log.size:
-                what = f"{pin.file}: the log signed a head of size {size}, and only {log.size} leaves are here"
-                self.report.fail("ROLLBACK", log.name, what, "anchor")
-            elif log.roots.get(size) != pin.head.root:
-                self.report.fail("FORK", log.name, f"{pin.file}: the log signed another tree of size {size}", "anchor")
-                self.report.forks.append(
-                    {"log": log.name, "pinned": pin.data.decode(), "here": self.head_text(log.name, size)}
-                )
-            else:
+            elif self.is_of_this_tree(pin.head, log, pin.file, pin.data):
                 covered[log.name] = max(covered[log.name], size)
-        for name, size in covered.items():
-            what = "no head that somebody else kept was compared with this log"
-            if size >= 0:
-                what = f"the last {self.logs[name].size - size} leaves lie beyond the newest pin, of size {size}"
-            if size != self.logs[name].size:
-                self.report.warn("UNANCHORED", name, what, "anchor")
+        log_keys = [key for keys in self.keys.values() if keys for key in log_keys_of(keys)]
+        quorum = Quorum(self.policy, log_keys) if self.policy else None
+        for log in self.logs.values():
+            self.check_anchors(log, quorum, covered)
 
-    def head_text(self, log: str, size: int) -> str:
-        """The log's signed head of that size, or its newest: the other half of the evidence."""
-        for name in (f"logs/{log}/heads/{size}", f"logs/{log}/tree/checkpoint"):
+    def check_anchors(self, log: Examined, quorum: Quorum | None, covered: dict[str, int]) -> None:
+        """Heads with lines of witnesses beside one log, and how far it is anchored by them and by pins."""
+        keys, names, files = self.keys[log.name], self.anchors.get(log.name, {}), 0
+        if names and keys is None:
+            what = f"{len(names)} heads in anchors/: without keys nobody can say who signed them"
+            self.report.add("anchor", NOT_ASSESSED, "NO-VKEY", log.name, what)
+        for size, name in sorted(names.items()):
+            if keys is None or log.root is None:
+                break
             try:
-                return self.directory.read(name, NOTE_BYTES_MAX).decode(errors="backslashreplace")
-            except Damage:
+                data = self.directory.read(name, NOTE_BYTES_MAX)
+                head = parse_head(data)
+                if head.size != size:
+                    raise Damage("ANCHOR", f"it is a head of size {head.size}")
+                if objection := head.objection(keys):
+                    raise Damage("ANCHOR", objection)
+                met = quorum is not None and quorum.met(head)
+            except Damage as damage:
+                if damage.code != "MISSING":  # a running service may have put a newer one in its place
+                    self.report.fail("ANCHOR", log.name, f"{name}: {damage}", "anchor")
                 continue
-        return ""
+            if self.is_of_this_tree(head, log, name, data):
+                files += 1
+                covered[log.name] = max(covered[log.name], size) if met else covered[log.name]
+        size = covered[log.name]
+        if size == log.size:
+            return
+        what = "no head that somebody else kept was compared with this log"
+        if size >= 0:
+            what = f"the last {log.size - size} leaves lie beyond the newest head that others vouch for, of size {size}"
+        elif files and quorum is None:
+            what += f"; {files} heads in anchors/ may bear lines of witnesses: --policy says whose count"
+        elif files and quorum:
+            refused = f" (witnesses that are logs: {', '.join(quorum.refused)})" if quorum.refused else ""
+            what += f"; of {files} heads in anchors/ none meets the quorum of the policy{refused}"
+        self.report.warn("UNANCHORED", log.name, what, "anchor")
+
+    def is_of_this_tree(self, head: Head, log: Examined, name: str, data: bytes) -> bool:
+        """Whether a head that its log signed is one of the tree that is here; else a finding, with both heads."""
+        if head.size > log.size:
+            code, what = "ROLLBACK", f"the log signed a head of size {head.size}, and only {log.size} leaves are here"
+        elif log.roots.get(head.size) != head.root:
+            code, what = "FORK", f"the log signed another tree of size {head.size}"
+        else:
+            return True
+        heads = [(name, data.decode())]
+        for other in (f"logs/{log.name}/heads/{head.size}", f"logs/{log.name}/tree/checkpoint"):
+            try:
+                heads.append((other, self.directory.read(other, NOTE_BYTES_MAX).decode()))
+            except (Damage, UnicodeDecodeError):
+                continue
+            what += f"; it contradicts {other}, which the same keys signed: keep both"
+            break
+        self.report.fail(code, log.name, f"{name}: {what}", "anchor")
+        if len(self.report.forks) < FINDINGS_EACH_MAX:
+            self.report.forks.append({"code": code, "log": log.name, "heads": heads})
+        return False
 
 
 def verify_directory(
     path: str,
     keys: LogKeys | None,
     pins: list[tuple[str, bytes]],
+    *,
+    policy: Policy | None = None,
     promises: list[tuple[str, bytes]] | None = None,
     rules: Rules | None = None,
 ) -> tuple[Report, list[Examined]]:
@@ -2187,7 +2378,7 @@ def verify_directory(
                 heads.append(Pin(name, parse_head(content), content))
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
-        given = Given(heads, read_promises(promises or [], report), rules or Rules())
+        given = Given(heads, policy, read_promises(promises or [], report), rules or Rules())
         verification = Verification(path, keys, given, report)
         verification.check(path, None, verification.run)
         if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
@@ -3070,6 +3261,14 @@ def age_of(text: str | None) -> int | None:
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] * 1_000_000 if match else None
 
 
+def read_policy(path: str) -> Policy:
+    """The verifier's own policy; none is ever read from the directory that is checked."""
+    try:
+        return parse_policy(read_given(path, POLICY_BYTES_MAX))
+    except Damage as damage:
+        raise UsageError(f"{path}: not a policy: {damage}") from None
+
+
 def default_vkeys() -> LogKeys | None:
     keys = os.environ.get("AFFIDAVIT_KEYS")
     path = os.path.join(keys, "public", "system.vkeys") if keys else ""
@@ -3091,6 +3290,14 @@ def print_findings(report: Report) -> None:
         print(f"{verdict:<13}{axis:<13}{code:<18} {log or '-':<12} {what}")
 
 
+def print_forks(report: Report) -> None:
+    """Both heads of each contradiction, as they were signed: whoever has them needs neither us nor this directory."""
+    for fork in report.forks:
+        for name, head in fork["heads"]:
+            print(f"\n{fork['code']} {fork['log']} {printable(name)}:")
+            print("\n".join(line if line.isprintable() else printable(line) for line in head.split("\n")))
+
+
 def print_json(result: dict[str, Any], report: Report, **more: Any) -> None:
     print(json.dumps({**result, "findings": [finding._asdict() for finding in report.findings()], **more}))
 
@@ -3098,9 +3305,10 @@ def print_json(result: dict[str, Any], report: Report, **more: Any) -> None:
 def run_directory(path: str, arguments: argparse.Namespace) -> int:
     keys = read_vkeys(arguments.vkey) if arguments.vkey else default_vkeys()
     pins = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.pin]
+    policy = read_policy(arguments.policy) if arguments.policy else None
     promises = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.promise]
     rules = Rules(roots_of(arguments.tsa_roots), time.time_ns() // 1_000, age_of(arguments.max_age))
-    report, logs = verify_directory(path, keys, pins, promises, rules)
+    report, logs = verify_directory(path, keys, pins, policy=policy, promises=promises, rules=rules)
     overall = {axis: report.overall(axis) for axis in AXES}
     size = sum(log.size for log in logs)
     print(f"{printable(path)}: {len(logs)} logs, {size} leaves\n")
@@ -3110,6 +3318,7 @@ def run_directory(path: str, arguments: argparse.Namespace) -> int:
     for axis in AXES:
         print(f"{axis:<13}{overall[axis]:<13}{DOES_NOT_PROVE[axis]}")
     print_findings(report)
+    print_forks(report)
     if overall["integrity"] == overall["anchor"] == OK:
         print("\nThis ledger is verified: its bytes agree with heads that its keys signed and somebody else kept.")
     elif overall["integrity"] == OK:
@@ -3194,6 +3403,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("path", nargs="?", metavar="DIR|FILE.tlog-proof", help="default: $AFFIDAVIT_DATA")
     parser.add_argument("--vkey", metavar="FILE", help=keys_help)
     parser.add_argument("--pin", metavar="CHECKPOINT", action="append", default=[], help=pin_help)
+    policy_help = "your policy (C2SP tlog-policy): which witnesses make a head beside a log count"
+    parser.add_argument("--policy", metavar="FILE", help=policy_help)
     promise_help = "promises that a client was given (x-affidavit-promise), one a line; repeatable"
     parser.add_argument("--promise", metavar="FILE", action="append", default=[], help=promise_help)
     parser.add_argument("--tsa-roots", metavar="FILE", help="root certificates (PEM) of trusted timestamp authorities")

@@ -67,9 +67,9 @@ class Judgement:
     @property
     def forks(self) -> list[tuple[str, str, str]]:
         """Evidence that was handed out: log, pinned head, head here; the same by both."""
-        own = [(fork.log, fork.pinned, fork.here) for fork in self.report.forks]
-        assert own == [(fork["log"], fork["pinned"], fork["here"]) for fork in self.single["forks"]]
-        return own
+        own = [(fork.log, *(text for _, text in fork.heads)) for fork in self.report.forks]
+        assert own == [(fork["log"], *(text for _, text in fork["heads"])) for fork in self.single["forks"]]
+        return [(log, *heads, "")[:3] for log, *heads in own]
 
 
 @dataclass

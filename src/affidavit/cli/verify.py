@@ -22,6 +22,7 @@ from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
 from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
 from affidavit.tlog.certificate import Certificate, parse_roots
+from affidavit.tlog.policy import parse_policy
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _UNITS_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6}
@@ -49,6 +50,15 @@ _Pins = Annotated[
 _Promises = Annotated[
     tuple[Path, ...], Parameter(help="Promises that a client was given, one a line; may be repeated.", negative="")
 ]
+_Policy = Annotated[
+    Path | None,
+    Parameter(
+        help=(
+            "Your policy (C2SP tlog-policy): which witnesses make a head in `anchors/` count. None is ever taken from "
+            "the directory."
+        )
+    ),
+]
 _Roots = Annotated[
     Path | None,
     Parameter(help="Root certificates (PEM) of timestamp authorities that you trust; never from the directory."),
@@ -65,6 +75,7 @@ def verify(
     *,
     vkey: _Vkey = None,
     pin: _Pins = (),
+    policy: _Policy = None,
     promise: _Promises = (),
     tsa_roots: _Roots = None,
     max_age: _Age = None,
@@ -80,16 +91,18 @@ def verify(
     ```
     affidavit verify
     affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
+    affidavit verify --policy my-witnesses.policy --require-anchor
     affidavit verify --tsa-roots roots.pem --max-age 2h
     affidavit verify --json | tail -1 | jq .integrity
     affidavit verify call.intent.tlog-proof --vkey default.vkeys
     ```
 
-    Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin the anchor is WARN:
-    nobody else has seen this history, so its owner could have made another. Keep the head that `affidavit log paths`
-    names somewhere else, and give it as `--pin` later. A promise (`x-affidavit-promise`) that the log has broken is
-    completeness FAIL. Time is judged against timestamps of authorities that you trust; with `--max-age`, an old head
-    is FAIL: somebody may be showing you the past for ever.
+    Six axes are judged one by one, each `OK`, `WARN`, `FAIL` or `NOT ASSESSED`. Without a pin or a quorum of witnesses
+    the anchor is WARN: nobody else has seen this history, so its owner could have made another. Keep the head that
+    `affidavit log paths` names somewhere else, and give it as `--pin` later; or name witnesses that you trust in a
+    policy. Two heads that contradict each other are printed: keep them. A promise (`x-affidavit-promise`) that the log
+    has broken is completeness FAIL. Time is judged against timestamps of authorities that you trust; with `--max-age`,
+    an old head is FAIL: somebody may be showing you the past for ever.
 
     A proof shows one record in one signed head, and the values that it discloses. It says nothing of any other record.
 
@@ -98,20 +111,23 @@ def verify(
     places = find_places(os.environ)
     data = (path or places.data).absolute()
     if data.is_file():
-        of_log = bool(pin or promise or tsa_roots or max_age or require_anchor)
+        of_log = bool(pin or policy or promise or tsa_roots or max_age or require_anchor)
         return verify_one_proof(data, vkey=vkey, places=places, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)
     pins = tuple(_bytes_of(path) for path in pin)
     promises = tuple(_bytes_of(path) for path in promise)
+    quorum = _policy(policy)
     rules = TimeRules(
         roots=_roots(tsa_roots) if tsa_roots is not None else None,
         now_us=time.time_ns() // 1_000,
         age_us_max=_microseconds(max_age) if max_age is not None else None,
     )
     with progress_bars() as advance:
-        report = verify_directory(data, vkeys=vkeys, pins=pins, promises=promises, rules=rules, progress=advance)
+        report = verify_directory(
+            data, vkeys=vkeys, pins=pins, promises=promises, policy=quorum, rules=rules, progress=advance
+        )
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -142,6 +158,18 @@ def _microseconds(text: str) -> int:
     return int(match[1]) * _UNITS_US[match[2]]
 
 
+def _policy(named: Path | None) -> bytes | None:
+    """From the file that was named, checked, and from nowhere else."""
+    if named is None:
+        return None
+    data = _bytes_of(named)
+    try:
+        parse_policy(data)
+    except FormatError as error:
+        raise ConfigError(f"{named}: {error}; nothing was checked") from error
+    return data
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -164,11 +192,14 @@ def _print(report: Report, data: Path, *, has_vkeys: bool) -> None:
         where = f" [{finding.log}]" if finding.log else ""
         line = f"{finding.verdict} {finding.axis} {finding.code}{where}: {finding.what}"
         console.print(cell(line, style=_STYLES.get(finding.verdict, "")), soft_wrap=True)
+    for fork in report.forks:
+        for name, head in fork.heads:
+            console.print(f"{fork.code} [{fork.log}] {name}:", style="bold red", markup=False, soft_wrap=True)
+            for line in head.splitlines():
+                console.print(cell(line), soft_wrap=True)
     for axis in AXES:
         if getattr(report, axis) == "OK":
             console.print(f"{axis} OK does not show {DOES_NOT_PROVE[axis]}", style="dim", markup=False, soft_wrap=True)
-    for fork in report.forks:
-        remark(f"log {fork.log} signed two histories; `--json` gives both heads under `forks`: keep them, show them")
     if not has_vkeys:
         remark("no verifier keys: give the system log's with --vkey, got from its operator and not from this directory")
 

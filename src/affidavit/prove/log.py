@@ -88,7 +88,7 @@ class LogExamination:
         """Leaves that heads or pending stages account for, beyond the newest head."""
 
     def run(self, more_sizes: Iterable[int]) -> Examined:
-        """Examine everything; `more_sizes` are those at which a pin or a roster states a root."""
+        """Examine everything; `more_sizes` are those at which a pin, an anchor or a roster states a root."""
         heads = read_heads(
             self._files, place=self._place, names=self._names, vkeys=self._vkeys, findings=self._findings
         )

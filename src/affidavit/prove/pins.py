@@ -1,8 +1,7 @@
 """Pins: heads of ours that somebody else kept, held against the logs as they lie there.
 
 Promise: a pin counts only with both signatures of its log; lines of others below them, such as those of witnesses, do
-no harm. A pin that the log does not extend is `FORK` or `ROLLBACK`, and what lies beyond the newest pin is
-`UNANCHORED`. Of a fork both signed heads are handed out: they convict whoever signed them, wherever they are shown.
+no harm. A pin that the log does not extend is `FORK` or `ROLLBACK`; what nobody else vouches for is said by `anchors`.
 Formats: docs/formats.md, section 11.
 """
 
@@ -13,14 +12,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from affidavit.errors import AffidavitError
+from affidavit.prove.anchors import is_of_this_tree
+from affidavit.prove.files import Files
 from affidavit.prove.log import Examined
-from affidavit.prove.report import Findings, Fork, LogFindings
+from affidavit.prove.report import Findings, LogFindings
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import parse_note
-
-FORK = "FORK"
-"""Code of the finding that the log signed two histories."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -47,57 +45,32 @@ def check_pins(
     pins: Sequence[Pin],
     *,
     logs: Sequence[Examined],
+    files: Files,
     vkeys_of: Callable[[str], LogVkeys | None],
-    head_of: Callable[[str, int], bytes],
     findings: Findings,
-) -> tuple[Fork, ...]:
-    """Hold every pin against its log, and say of every log how far it is anchored; returns the forks.
-
-    `head_of(log, size)` gives the bytes of the log's signed head of that size, or of its newest.
-    """
+) -> dict[str, int]:
+    """Hold every pin against its log; returns how far each log is pinned."""
     by_origin = {log.origin: log for log in logs if log.root is not None}
-    forks: list[Fork] = []
-    anchored: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     for pin in pins:
         log = by_origin.get(pin.states.origin)
         if log is None:
             what = f"pin {pin.number}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
             findings.for_log(None).fail("ROLLBACK", what, axis="anchor")
             continue
-        held = _judge(pin, log, vkeys_of(log.name), findings.for_log(log.name))
-        if held is None:
-            anchored[log.name] = max(anchored.get(log.name, 0), pin.states.size)
-        elif held == FORK:
-            here = head_of(log.name, pin.states.size)
-            forks.append(Fork(log.name, pin.data.decode(), here.decode(errors="backslashreplace")))
-    for log in logs:
-        covered = anchored.get(log.name)
-        if covered is None:
-            what = "no head that somebody else kept was held against this log"
-        elif covered < log.size:
-            what = f"the last {log.size - covered} leaves lie beyond the newest pin, of size {covered}"
-        else:
-            continue
-        findings.for_log(log.name).warn("UNANCHORED", what, axis="anchor")
-    return tuple(forks)
+        if _holds(pin, log, vkeys_of(log.name), files, findings.for_log(log.name)):
+            pinned[log.name] = max(pinned.get(log.name, 0), pin.states.size)
+    return pinned
 
 
-def _judge(pin: Pin, log: Examined, vkeys: LogVkeys | None, findings: LogFindings) -> str | None:
-    """Why the log does not extend this pin, as a finding and its code; ``None`` if it does."""
+def _holds(pin: Pin, log: Examined, vkeys: LogVkeys | None, files: Files, findings: LogFindings) -> bool:
     name = f"pin {pin.number}"
     if vkeys is None:
         findings.not_assessed("NO-VKEY", f"{name}: without keys nobody can say who signed it", axis="anchor")
-        return "NO-VKEY"
+        return False
     try:
         head = open_cosigned_head(pin.data, vkeys).checkpoint
     except AffidavitError as error:
         findings.fail("PIN", f"{name}: not a head that this log signed: {error}", axis="anchor")
-        return "PIN"
-    if head.size > log.size:
-        what = f"{name}: the log signed a head of size {head.size}, and only {log.size} leaves are here"
-        findings.fail("ROLLBACK", what, axis="anchor")
-        return "ROLLBACK"
-    if log.roots.get(head.size) != head.root:
-        findings.fail(FORK, f"{name}: the log signed another tree of size {head.size}", axis="anchor")
-        return FORK
-    return None
+        return False
+    return is_of_this_tree(head, log, name=name, data=pin.data, files=files, findings=findings)

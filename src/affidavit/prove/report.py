@@ -19,7 +19,7 @@ AXES: Final[tuple[Axis, ...]] = ("integrity", "anchor", "completeness", "time", 
 SEVERITY: Final[dict[Verdict, int]] = {"OK": 0, "NOT ASSESSED": 1, "WARN": 2, "FAIL": 3}
 DOES_NOT_PROVE: Final[dict[Axis, str]] = {
     "integrity": "that anybody else saw this head, or that what was recorded is true",
-    "anchor": "anything about leaves beyond the newest pin",
+    "anchor": "anything about leaves beyond the newest head that others vouch for",
     "completeness": "that a call which never passed a capture point was recorded",
     "time": "more than the bounds that timestamps give: within them all clocks are the recorder's own",
     "authority": "that a recorded change was wise",
@@ -42,6 +42,16 @@ class Finding(msgspec.Struct, frozen=True):
     what: str
 
 
+class Fork(msgspec.Struct, frozen=True, kw_only=True):
+    """Two heads that their log signed and that cannot both be of one history: evidence that needs no ledger."""
+
+    code: str
+    """`FORK` or `ROLLBACK`."""
+    log: str
+    heads: tuple[tuple[str, str], ...]
+    """`(where it was found, the signed note)`: the one that others hold, then the one that lies here, if it does."""
+
+
 class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     """Verdicts on one log."""
 
@@ -58,16 +68,6 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     erasure: Verdict
 
 
-class Fork(msgspec.Struct, frozen=True):
-    """Two heads that one log signed, and that are not of one history: evidence that stands without the directory."""
-
-    log: str
-    pinned: str
-    """The signed head that somebody else kept, as it was handed in."""
-    here: str
-    """The log's own signed head: the one of the same size where it is kept, else the newest."""
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The worst of all logs on each axis, the logs, and what was found, worst first."""
 
@@ -82,7 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[LogReport, ...]
     findings: tuple[Finding, ...]
     forks: tuple[Fork, ...] = ()
-    """Of each pin that the log does not extend: both heads."""
+    """Signed heads that contradict each other, both of each fork."""
 
     @property
     def holds(self) -> bool:
@@ -105,6 +105,7 @@ class Findings:
     def __init__(self) -> None:
         self._findings: list[Finding] = []
         self._counts: dict[tuple[Axis, Verdict, str, str | None], int] = {}
+        self.forks: Final[list[Fork]] = []
 
     def add(self, axis: Axis, verdict: Verdict, *, code: str, log: str | None, what: str) -> None:
         """Take note of something; `what` may hold names that a stranger chose."""
@@ -159,6 +160,11 @@ class LogFindings:
     def note(self, code: str, what: str, *, axis: Axis) -> None:
         """Nothing is wrong with it, and whoever reads the report must know it."""
         self._findings.add(axis, "OK", code=code, log=self.log, what=what)
+
+    def export(self, fork: Fork) -> None:
+        """Keep two heads for the report; as many as findings are spelt out."""
+        if len(self._findings.forks) < FINDINGS_OF_A_KIND_MAX:
+            self._findings.forks.append(fork)
 
     def not_assessed(self, code: str, what: str, *, axis: Axis) -> None:
         """The axis cannot be judged from what is here."""

@@ -7,7 +7,7 @@ head that each log had when its turn came.
 
 The verifier keys of the system log come from the caller, never from the directory; those of project logs from the
 system log, so it goes first. Required order: files listed → FORMAT, stages, write-ahead log → system log → project logs
-→ roster and configuration → pins.
+→ roster and configuration → pins and anchors.
 
 A second implementation, verifier/affidavit_verify.py, shares no code with this one; tests hold their verdicts against
 each other. Formats: docs/formats.md, section 11.
@@ -18,24 +18,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from affidavit.errors import AffidavitError, LayoutError
 from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.layout import FORMAT_LINE
 from affidavit.prove.account import Account
 from affidavit.prove.acts import check_acts, check_approvers
+from affidavit.prove.anchors import AnchorCheck, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
-from affidavit.prove.heads import CHECKPOINT
 from affidavit.prove.log import Examined, LogExamination
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
-from affidavit.prove.report import AXES, Findings, Fork, LogReport, Report
+from affidavit.prove.report import AXES, Findings, LogReport, Report
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
-from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.policy import Policy, parse_policy
 
 CONFIG_NAME: Final = "affidavit.toml"
 CONFIG_BYTES_MAX: Final = 16 << 20
@@ -52,40 +53,52 @@ def verify_directory(
     vkeys: bytes | None,
     pins: Sequence[bytes] = (),
     promises: Sequence[bytes] = (),
+    policy: bytes | None = None,
     rules: TimeRules | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
 
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
-    heads kept elsewhere, of any log; `promises` are files of promises that clients were given; `rules` say what is
-    demanded of time, nothing if they are missing.
+    heads kept elsewhere, of any log; `promises` are files of promises that clients were given. `policy` is the
+    verifier's own (C2SP tlog-policy): which witnesses make a head in ``anchors/`` count. `rules` say what is demanded
+    of time, nothing if they are missing.
 
     Raises:
         LayoutError: There is no directory at `data`.
-        FormatError: `vkeys` is no vkeys file.
+        FormatError: `vkeys` is no vkeys file, or `policy` no policy.
     """
     if not data.is_dir():
         raise LayoutError(
             f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
         )
     keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    return _Verification(data, vkeys=keys, rules=rules or TimeRules(), progress=progress).run(pins, promises)
+    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules())
+    return _Verification(data, vkeys=keys, demands=demands, progress=progress).run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
     """Progress that is told to nobody."""
 
 
+class _Demands(NamedTuple):
+    """What whoever verifies demands of a log beyond its own word."""
+
+    policy: Policy | None
+    rules: TimeRules
+
+
 class _Verification:
     """One run over one directory."""
 
-    def __init__(self, data: Path, *, vkeys: LogVkeys | None, rules: TimeRules, progress: Progress | None) -> None:
+    def __init__(self, data: Path, *, vkeys: LogVkeys | None, demands: _Demands, progress: Progress | None) -> None:
         self._files: Final = Files(data)
         self._vkeys: Final = vkeys
-        self._rules: Final = rules
+        self._policy: Final = demands.policy
+        self._rules: Final = demands.rules
         self._findings: Final = Findings()
         self._logs: Final[dict[str, Examined]] = {}
+        self._anchors: Final[dict[str, dict[int, str]]] = {}
         self._staged: Staged = {}
         self._progress: Final = progress
         self._promises: list[HeldPromise] = []
@@ -108,18 +121,12 @@ class _Verification:
         self._check_roster()
         self._check_acts()
         self._check_configuration(names[""])
-        forks = check_pins(
-            known,
-            logs=list(self._logs.values()),
-            vkeys_of=self._vkeys_of,
-            head_of=self._head_of,
-            findings=self._findings,
-        )
+        self._check_anchors(known)
         check_promises(
             self._promises, logs=self._logs, vkeys_of=self._vkeys_of, files=self._files, findings=self._findings
         )
         self._files.check_leftovers(self._findings)
-        return self._report(forks)
+        return self._report()
 
     @property
     def _system(self) -> Account:
@@ -138,7 +145,8 @@ class _Verification:
         if vkeys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
-        sizes = {pin.states.size for pin in pins}
+        self._anchors[log] = take_anchors(names)
+        sizes = {pin.states.size for pin in pins} | self._anchors[log].keys()
         if log != SYSTEM_LOG:
             sizes.update(row.size for row in self._system.roster if row.project == log)
         progress = self._progress
@@ -154,6 +162,21 @@ class _Verification:
         )
         self._logs[log] = examination.run(sizes)
         check_age(self._files, log=log, vkeys=vkeys, rules=self._rules, findings=findings)
+
+    def _check_anchors(self, pins: list[Pin]) -> None:
+        """Pins and anchors, once all logs are known: no witness may have a key of any of them."""
+        logs = list(self._logs.values())
+        pinned = check_pins(pins, logs=logs, files=self._files, vkeys_of=self._vkeys_of, findings=self._findings)
+        keys = [vkeys for log in logs if (vkeys := self._vkeys_of(log.name)) is not None]
+        check = AnchorCheck(
+            self._files,
+            policy=self._policy,
+            log_keys=[key for pair in keys for key in (pair.ed25519, pair.mldsa44)],
+            findings=self._findings,
+        )
+        for log in logs:
+            anchors = check.check(log, self._anchors[log.name], self._vkeys_of(log.name))
+            check.conclude(log, anchors, pinned=pinned.get(log.name))
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -236,16 +259,7 @@ class _Verification:
 
     # --- the report ----------------------------------------------------------------------------------------------
 
-    def _head_of(self, log: str, size: int) -> bytes:
-        """The signed head of a log at a size, or the newest where none of that size is kept; evidence as it lies."""
-        kept = f"logs/{log}/heads/{size}"
-        name = kept if self._files.exists(kept) else f"logs/{log}/{CHECKPOINT}"
-        try:
-            return self._files.read(name, bytes_max=NOTE_SIZE_MAX)
-        except UnusableFileError:
-            return b""  # it went since it was judged; the pin alone is what remains
-
-    def _report(self, forks: tuple[Fork, ...]) -> Report:
+    def _report(self) -> Report:
         findings = self._findings
         logs = tuple(
             LogReport(
@@ -262,5 +276,5 @@ class _Verification:
             size=sum(log.size for log in logs),
             logs=logs,
             findings=findings.sorted(),
-            forks=forks,
+            forks=tuple(findings.forks),
         )

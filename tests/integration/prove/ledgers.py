@@ -81,17 +81,31 @@ def build(root: Path) -> Installation:
     return installation
 
 
-def ours(data: Path, vkeys: Path | None, *, pins: tuple[bytes, ...] = (), promises: tuple[bytes, ...] = ()) -> Report:
+def ours(
+    data: Path,
+    vkeys: Path | None,
+    *,
+    pins: tuple[bytes, ...] = (),
+    policy: Path | None = None,
+    promises: tuple[bytes, ...] = (),
+) -> Report:
     """Verdicts of our verifier."""
     known = vkeys.read_bytes() if vkeys is not None else None
-    return verify_directory(data, vkeys=known, pins=pins, promises=promises)
+    quorum = policy.read_bytes() if policy is not None else None
+    return verify_directory(data, vkeys=known, pins=pins, policy=quorum, promises=promises)
 
 
 def theirs(
-    data: Path, vkeys: Path | None, *, pins: tuple[Path, ...] = (), promises: tuple[Path, ...] = ()
+    data: Path,
+    vkeys: Path | None,
+    *,
+    pins: tuple[Path, ...] = (),
+    policy: Path | None = None,
+    promises: tuple[Path, ...] = (),
 ) -> tuple[int, dict[str, Any]]:
     """Verdicts of the single-file verifier: exit code and JSON, as a caller gets them."""
     arguments = ["--vkey", str(vkeys)] if vkeys is not None else []
+    arguments += ["--policy", str(policy)] if policy is not None else []
     for pin in pins:
         arguments += ["--pin", str(pin)]
     for promise in promises:
