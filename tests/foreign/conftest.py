@@ -1,12 +1,14 @@
 """The strangers, the logs that they are shown, and a line that says how many of these tests ran."""
 
+import importlib
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests.foreign.logs import Log, real_logs, tall_log
-from tests.foreign.programs import PROGRAMS, Program
+from tests.foreign.programs import BINARIES, PROGRAMS, WHEEL_TITLE, Program, witness_log_missing
 
 HERE = "tests/foreign/"
 SHOWN_TO = "shown to"  # the property of a test that says which program it asked
@@ -29,6 +31,17 @@ def program(request: pytest.FixtureRequest) -> Program:
 @pytest.fixture
 def xmod(request: pytest.FixtureRequest) -> Program:
     return asked("xmod", request.node)
+
+
+@pytest.fixture
+def witness_log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of the wheel, loaded in this process."""
+    missing = witness_log_missing()
+    if missing:
+        pytest.skip(f"{WHEEL_TITLE}: {missing}")
+    request.node.user_properties.append((SHOWN_TO, WHEEL_TITLE))
+    monkeypatch.syspath_prepend(str(BINARIES / "witness-log"))
+    return importlib.import_module("witness_log")
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +135,59 @@ def fsck() -> Program:
         return Verdict(accepted="Successfully fsck'd log with size " in ended.stderr, said=ended.stderr)
 
     return Program("Tessera fsck v1.0.4", judge, modules_missing("fsck"))
+
+
+WHEEL_TITLE = "the wheel witness-log v0.6.1"
+FORGED_WHEEL = re.compile(r"DO NOT MATCH THE HASHES")
+
+
+@functools.cache
+def witness_log_missing() -> str | None:
+    """Fetch the locked wheel into ``build/foreign/witness-log``; tells why it cannot be had, or nothing.
+
+    Raises:
+        AssertionError: What came is not what the lock names.
+    """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return "its lock is for Linux on x86-64"
+    pip = next((python for python in (sys.executable, "python3") if _has_pip(python)), None)
+    if pip is None:
+        return "there is no pip to fetch it with"
+    arguments = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
+    try:
+        fetched = subprocess.run(
+            [
+                pip,
+                "-m",
+                "pip",
+                "install",
+                *arguments,
+                "--upgrade",
+                "--target",
+                str(BINARIES / "witness-log"),
+                "-r",
+                str(SOURCES / "witness-log.txt"),
+            ],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=FETCH_SECONDS_MAX,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not arrive within {FETCH_SECONDS_MAX} s"
+    if fetched.returncode == 0:
+        return None
+    assert not FORGED_WHEEL.search(fetched.stderr), fetched.stderr
+    return fetched.stderr.strip().splitlines()[-1]
+
+
+def _has_pip(python: str) -> bool:
+    try:
+        asked = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False, timeout=30)
+    except OSError:
+        return False
+    return asked.returncode == 0
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {"xmod": xmod, "fsck": fsck}
