@@ -77,7 +77,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the line coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/foreign $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/attacks $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 
 .PHONY: lint
 lint: install ## ruff, formatting, types, layers
@@ -115,6 +115,10 @@ bench: install ## run the benchmarks, or one (NAME=...)
 .PHONY: kills
 kills: install ## whole services: kills under load, full disks, stepped clocks, every reading door (`ARGS="-m long"`: ten times each)
 	@$(BIN)/pytest $(ROUGH) $(ARGS)
+
+.PHONY: attacks
+attacks: install ## play every attempt of the threat model; results in build/attacks.json
+	@$(BIN)/pytest tests/attacks $(ARGS)
 
 .PHONY: foreign
 foreign: install ## let strangers' programs check our logs (needs Go)
