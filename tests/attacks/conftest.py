@@ -65,6 +65,11 @@ class Results:
                 raise
         return self.seen[number]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every attempt was played, or broke off."""
+        return self.seen.keys() | self._failed.keys() == {row.number for row in ATTEMPTS}
+
     def rows(self) -> list[dict[str, Any]]:
         """A row for each attempt, played or not."""
         return [row_of(row, self.seen.get(row.number, ())) for row in ATTEMPTS]
@@ -74,6 +79,8 @@ class Results:
 def results(ground: Ground) -> Iterator[Results]:
     made = Results(ground)
     yield made
+    if not made.is_whole:
+        return  # some were asked for by name: what a whole run found stays
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(made.rows(), indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(made.seen) + "\n")
