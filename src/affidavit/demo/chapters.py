@@ -38,6 +38,7 @@ from affidavit.demo.scenario import AFTERNOON, MORNING, WAITING_FOR, Step
 from affidavit.demo.settings import Form, Mode, tour_environment, with_config
 from affidavit.demo.simulator.running import RunningSimulator, running_simulator
 from affidavit.demo.simulator.script import script_of
+from affidavit.demo.witness import RunningWitness, running_witness
 from affidavit.errors import LayoutError, NotFoundError
 from affidavit.event import LLM_RESPONSE
 from affidavit.ledger.layout import DataLayout
@@ -70,13 +71,17 @@ def take_tour(*, environment: Mapping[str, str], mode: Mode, form: Form) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="affidavit-demo-") as scratch,
         running_simulator(script=script_of(CONVERSATIONS)) as provider,
+        running_witness(Path(scratch) / "witness") as witness,
     ):
         tour = _Tour(
             display=display,
             own=own,
-            environment=with_config(own, provider_url=provider.url, path=Path(scratch) / "affidavit.toml"),
+            environment=with_config(
+                own, provider_url=provider.url, path=Path(scratch) / "affidavit.toml", witness=witness.settings
+            ),
             scratch=Path(scratch),
             provider=provider,
+            witness=witness,
         )
         tour.take()
         tour.hints(named=environment)
@@ -120,12 +125,14 @@ class _Tour:
         environment: Mapping[str, str],
         scratch: Path,
         provider: RunningSimulator,
+        witness: RunningWitness,
     ) -> None:
         self._display: Final = display
         self._own: Final = own
         self._environment: Final = environment
         self._scratch: Final = scratch
         self._provider: Final = provider
+        self._witness: Final = witness
         self._places: Final[Places] = find_places(own)
         self._made: list[Made] = []
         self._checks: Final = Checks(display)
@@ -169,12 +176,15 @@ class _Tour:
     # --- chapters -----------------------------------------------------------------------------------------------------
 
     def _send(self, steps: tuple[Step, ...], *, first: bool) -> None:
+        self._witness.meet(self._places.public)
         with running_service(self._environment) as service:
+            self._witness.meet(self._places.public)  # its logs are born at the first start
             if first:
                 self._display.places(
                     (
                         ("provider", self._provider.url),
                         ("gateway", service.gateway),
+                        ("witness", self._witness.url),
                         ("records", str(self._places.data)),
                         ("keys", str(self._places.keys) + (" (new)" if service.first_start else "")),
                     )
@@ -246,14 +256,23 @@ class _Tour:
         report = self._verdict(self._places.data)
         display.verdicts((f"{report.size} leaves", report) for _ in range(1))
         display.say(
-            "The anchor is WARN, because nobody else has seen this history yet: its owner could have made another one. "
-            "Somebody else keeps a copy of the newest head, and with that pin:"
+            "The anchor is WARN, because nothing says whose word counts: the owner of this history could have made "
+            "another one. A witness ran beside the tour and cosigned its newest heads; with a policy that names it:"
+        )
+        witnessed = self._verdict(self._places.data, policy=self._witness.policy)
+        display.verdicts((f"{report.size} leaves", witnessed) for _ in range(1))
+        display.say(
+            "It is a witness of one's own, which proves less: whoever owns this machine owns both, and could start "
+            "over with both. Somebody else keeps a copy of the newest head, and with that pin:"
         )
         display.command("verify", "--pin", "HEAD")
         pinned = self._verdict(self._places.data, pins=self._heads())
         display.verdicts((f"{report.size} leaves", pinned) for _ in range(1))
+        # Where the user's own configuration was put back into force, that is on record behind the last cosigned head.
+        anchored = witnessed.is_anchored or find_config(self._own, self._places) is not None
         self._checks.check(
-            "the ledger is intact, and with a pin it is anchored", holds=report.holds and pinned.is_anchored
+            "the ledger is intact, its own witness anchors it, and so does a pin",
+            holds=report.holds and anchored and witnessed.holds and pinned.is_anchored,
         )
 
     def _damage(self, older: Path) -> None:
@@ -382,8 +401,8 @@ class _Tour:
         logs = sorted(path for path in DataLayout(self._places.data).logs.iterdir() if path.is_dir())
         return tuple((log / "tree" / "checkpoint").read_bytes() for log in logs)
 
-    def _verdict(self, data: Path, *, pins: tuple[bytes, ...] = ()) -> Report:
-        return verify_directory(data, vkeys=self._places.system_vkeys.read_bytes(), pins=pins)
+    def _verdict(self, data: Path, *, pins: tuple[bytes, ...] = (), policy: bytes | None = None) -> Report:
+        return verify_directory(data, vkeys=self._places.system_vkeys.read_bytes(), pins=pins, policy=policy)
 
     def _questions(self) -> Questions:
         if self._asking is None:

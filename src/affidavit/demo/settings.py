@@ -16,6 +16,9 @@ import msgspec
 from affidavit.config import Config, Gateway, Upstream, load_config
 from affidavit.demo.scenario import APPS, REGISTERED_MODELS, TEAMS
 from affidavit.ledger.places import CONFIG_VARIABLE, DATA_VARIABLE, KEYS_VARIABLE, find_config, find_places
+from affidavit.settings.witnesses import Witness
+
+WITNESS_NAME: Final = "tour"
 
 Mode = Literal["once", "stay"]
 """Leave at the end, or keep gateway and provider up if there is a terminal."""
@@ -35,19 +38,23 @@ def tour_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, DATA_VARIABLE: data, KEYS_VARIABLE: keys}
 
 
-def with_config(environment: Mapping[str, str], *, provider_url: str, path: Path) -> dict[str, str]:
+def with_config(
+    environment: Mapping[str, str], *, provider_url: str, path: Path, witness: Witness | None = None
+) -> dict[str, str]:
     """The environment with a configuration, written to `path`, whose providers are at `provider_url`.
+
+    Heads are shown to `witness` and to nobody else.
 
     Raises:
         ConfigError: The user's own configuration cannot be read; nothing was started.
     """
     own = load_config(find_config(environment, find_places(environment))).config
-    path.write_text(format_config(simulated(own, provider_url=provider_url)))
+    path.write_text(format_config(simulated(own, provider_url=provider_url, witness=witness)))
     return {**environment, CONFIG_VARIABLE: str(path)}
 
 
-def simulated(own: Config, *, provider_url: str) -> Config:
-    """A configuration that differs from `own` in where calls come from and go to."""
+def simulated(own: Config, *, provider_url: str, witness: Witness | None = None) -> Config:
+    """A configuration that differs from `own` in where calls come from and go to, and in who sees heads."""
     names = msgspec.structs.replace(
         own.names,
         apps=_with(own.names.apps, *APPS),
@@ -56,7 +63,8 @@ def simulated(own: Config, *, provider_url: str) -> Config:
     )
     gateway = msgspec.structs.replace(own.gateway, listen="127.0.0.1:0", exposed=Gateway().exposed)
     upstreams = {name: Upstream(base_url=provider_url) for name in ("openai", "anthropic")}
-    return msgspec.structs.replace(own, gateway=gateway, upstreams=upstreams, names=names)
+    witnesses = {} if witness is None else {WITNESS_NAME: witness}
+    return msgspec.structs.replace(own, gateway=gateway, upstreams=upstreams, names=names, witnesses=witnesses)
 
 
 def format_config(config: Config) -> str:
