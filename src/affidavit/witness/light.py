@@ -1,0 +1,67 @@
+"""A light witness: whoever uses a log keeps the last head that they saw, and demands that the next one extends it.
+
+Promise: the file never goes back and never changes sides: it holds the largest head that both keys of the log signed
+and that extends every one that was kept there before. A head that does not is an error that carries both signed heads,
+since they are evidence that needs no ledger; the file then stays as it is. Nothing is believed but signatures and the
+Merkle proof, which is made of the log's own tiles, from wherever they are served.
+
+What it does not do: it compares a log with its own past, so two people who were shown two histories from the beginning
+find that out only by exchanging what they kept (`affidavit verify --pin`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+from affidavit.errors import AffidavitError
+from affidavit.ledger.directory import Disk
+from affidavit.tlog.checkpoint import Checkpoint
+from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
+from affidavit.tlog.merkle import ProofError, consistency_proof, verify_consistency
+from affidavit.tlog.tile import node_reader
+
+
+class InconsistentHeadError(AffidavitError):
+    """A head does not extend the one that was kept: `held` and `offered` are both, as they were signed."""
+
+    def __init__(self, code: Literal["FORK", "ROLLBACK"], why: str, *, held: bytes, offered: bytes) -> None:
+        super().__init__(f"{code}: {why}. The head that was kept stays; keep the other one as well, they are evidence")
+        self.code: Final = code
+        self.held: Final = held
+        self.offered: Final = offered
+
+
+def keep_head(path: Path, head: bytes, *, vkeys: LogVkeys, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
+    """Demand that `head` extends the one in `path`, and keep it there; the first one is kept as it is.
+
+    `read` gives the file at a path of tlog-tiles (``tile/0/000``), of the tree that `head` is of; whatever it raises
+    passes through, and then nothing was decided. If we die in between, the older head stands.
+
+    Raises:
+        InconsistentHeadError: A fork, or an older state than was seen before.
+        SignatureError, FormatError: Either head is not one that this log signed; the file stays as it is.
+    """
+    new = open_cosigned_head(head, vkeys).checkpoint
+    try:
+        held = path.read_bytes()
+    except FileNotFoundError:
+        disk.replace(path, head)
+        return new
+    old = open_cosigned_head(held, vkeys).checkpoint
+    if new.size < old.size:
+        why = f"a head of size {new.size} is shown, and one of {old.size} was seen before"
+        raise InconsistentHeadError("ROLLBACK", why, held=held, offered=head)
+    if new == old:
+        return old
+    try:
+        node = node_reader(new.size, read)
+        # Of two heads of one size the proof is empty, and only equal roots pass.
+        proof = consistency_proof(old_size=old.size, new_size=new.size, node=node)
+        verify_consistency(old_size=old.size, old_root=old.root, new_size=new.size, new_root=new.root, proof=proof)
+    except ProofError as error:
+        why = f"the head of size {new.size} does not extend that of size {old.size}, or its tiles were changed"
+        raise InconsistentHeadError("FORK", why, held=held, offered=head) from error
+    disk.replace(path, head)
+    return new
