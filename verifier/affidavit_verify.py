@@ -16,8 +16,9 @@ Promise. For a data directory it gives each log six verdicts and names what it f
     anchor         a head that somebody else kept (--pin), or that witnesses of your choice cosigned (--policy), is a
                    head of this very tree
     completeness   the numbers that each source gave its records have no hole; sources gave the signs of life that they
-                   promised, and ended with a word; epochs and roster agree with what is here; no promise that a client
-                   holds (--promise) was broken
+                   promised, and ended with a word; calls have outcomes; epochs and roster agree with what is here; no
+                   promise that a client holds (--promise) was broken; a provider's own counts, where they were
+                   recorded, have nothing more
     time           timestamps of authorities that --tsa-roots vouches for bound the times that leaves state; what
                    sources say of their own clocks
     authority      the configuration on disk is the one on record
@@ -827,6 +828,10 @@ _sums: dict[str, Test] = {
 # Absent in what earlier versions wrote.
 _epoch_later = {**_optional_clock, "through_us": _positive, "sums": _object(_sums)}
 _config = {"sha256": _or_null(_digest)}
+_date, _tokens = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"), _matching(r"0|[1-9][0-9]{0,39}")
+_reconciliation = {"provider": _matching("openai|anthropic"), "export": _digest, "missing_tokens": _tokens}
+_reconciliation |= {"first_day": _date, "last_day": _date}
+_reconciliation |= dict.fromkeys(("matched", "missing", "extra", "missing_requests"), _count)
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 _promise_key = {"vkey": _text}
 
@@ -877,12 +882,13 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "approvers.change": _object(
         {"approvals": _approvals, "approvers": _approvers, "expires_us": _positive, "previous": _or_null(_count)}
     ),
+    "usage.reconciled": _object(_reconciliation),
     "config.change": _with_optional(_config, {"masking": _digest, "mark": lambda v: _array(_project)(v) and v != []}),
     "promise.key": _object(_promise_key),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 CALLS = frozenset({b"llm.request", b"llm.response"})
-OF_SOURCES = frozenset({"source.start", "source.clock"})  # records of a capture process: a header block beside data
+OF_SOURCES = frozenset({"source.start", "source.clock", "usage.reconciled"})  # records of a capture process, with data
 SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))
 
 
@@ -960,6 +966,7 @@ class Testimony:
         self.ever_on_roster: set[str] = set()
         self.open_calls: dict[bytes, tuple[int, int]] = {}  # intents without outcome: leaf and time
         self.calls = self.outcomes = 0  # leaves since the epoch was opened
+        self.reconciled: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}  # newest of provider and days
         self.newest_us = 0  # time of the last leaf
         self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
         self.doubted: set[Source] = set()  # sources that last said that their clock is not kept
@@ -1033,6 +1040,8 @@ class Testimony:
         elif kind == "epoch.close":
             self._close(index, data)
             self._clock(index, source, data.get("clock"))
+        elif kind == "usage.reconciled":
+            self.reconciled[(data["provider"], data["first_day"], data["last_day"])] = (index, data)
         elif kind in OF_SOURCES or kind == "source.lost":
             self._source(index, kind, data, source)
         elif kind == "key.sheet":
@@ -1159,6 +1168,15 @@ class Testimony:
                 self.fail("SEQUENCE-GAP", what)
         if self.first_type not in (b"", b"project.create" if self.log == "system" else b"epoch.open"):
             self.fail("EPOCH-ORDER", f"the first leaf is {self.first_type.decode()}")
+        for (provider, first_day, last_day), (index, data) in self.reconciled.items():
+            what = f"entry {index}: {provider}'s own counts of {first_day} to {last_day}"
+            if data["missing_requests"] or data["missing_tokens"] != "0":
+                what += (
+                    f" have {data['missing_requests']} requests and {data['missing_tokens']} tokens that are not here"
+                )
+                self.report.fail("UNRECORDED-CALLS", self.log, what, "completeness")
+            else:
+                self.report.add("completeness", OK, "RECONCILED", self.log, f"{what} have nothing that is not here")
         ends_clean = self.last_type == b"epoch.close" and self.clean
         for call, (index, time_us) in self.open_calls.items():
             if not self.unreadable and (ends_clean or self.newest_us - time_us > OPEN_CALL_US):

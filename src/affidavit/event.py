@@ -25,6 +25,7 @@ SOURCE_STOP: Final = "source.stop"
 SOURCE_HEARTBEAT: Final = "source.heartbeat"
 SOURCE_CLOCK: Final = "source.clock"
 SOURCE_LOST: Final = "source.lost"
+USAGE_RECONCILED: Final = "usage.reconciled"
 CONTENT_SHARED: Final = "content.shared"
 KEY_SHEET: Final = "key.sheet"
 PROJECT_CREATE: Final = "project.create"
@@ -236,6 +237,35 @@ class SourceMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_us: int
     mono_us: int
     data: SourceFacts | None = None
+
+
+class Reconciliation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a provider's usage export says against the record: `data` of a `usage.reconciled` leaf."""
+
+    provider: Literal["openai", "anthropic"]
+    export: Annotated[str, Meta(min_length=43, max_length=43)]
+    """SHA-256 of the export (b64u)."""
+    first_day: Annotated[str, Meta(pattern=r"\A\d{4}-\d{2}-\d{2}\Z")]
+    last_day: Annotated[str, Meta(pattern=r"\A\d{4}-\d{2}-\d{2}\Z")]
+    matched: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    """Lines of day and model that agree."""
+    missing: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    """Lines in which the provider counted more."""
+    extra: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    """Lines in which the record has more."""
+    missing_requests: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    """By which the provider's sums exceed ours, model by model, over all days."""
+    missing_tokens: Annotated[str, Meta(pattern=r"\A(?:0|[1-9][0-9]{0,39})\Z")]
+
+
+class ReconciliationMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """Meta of a `usage.reconciled` record."""
+
+    type: Literal["usage.reconciled"]
+    id: str
+    time_us: int
+    mono_us: int
+    data: Reconciliation
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -210,6 +210,23 @@ def a_count_for_a_number_that_is_missing(log: LogMaker) -> None:
     log.add("gap", src=SEALER, data=MARKED)
 
 
+RECONCILED = {
+    "provider": "openai",
+    "export": "A" * 43,
+    "first_day": "2026-01-01",
+    "last_day": "2026-01-31",
+    "matched": 1,
+    "missing": 0,
+    "extra": 2,
+    "missing_requests": 0,
+    "missing_tokens": "0",
+}
+
+
+def reconciled_in_a_project(log: LogMaker) -> None:
+    log.add("usage.reconciled", src=("api", "EEEEEEEE"), content="header", data=RECONCILED)
+
+
 def sealed_through_never(log: LogMaker) -> None:
     log.closing = {"through_us": 0}
 
@@ -239,6 +256,7 @@ STATEMENTS: dict[Statement, tuple[str, str, str]] = {
     **dict.fromkeys(
         (
             *(a_sum_with_a_zero_in_front, a_number_for_a_sum, a_currency_that_is_none, one_bucket_less),
+            reconciled_in_a_project,
             *(no_promise, null_clock, odd_clock, start_with_a_body, clock_without_a_step, clock_without_data),
             *(heartbeat_with_data, loss_with_a_header, sealed_through_never),
         ),

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -458,6 +459,41 @@ def test_what_leaves_state_is_checked(tmp_path: Path, judge: Judge, build: objec
     assert exit_code == int(verdict == "FAIL")
     others = {f for f in findings(result, "FAIL") if f[0] != axis}
     assert others == set()
+
+
+RECONCILIATIONS = [
+    ([{}], ("OK", "RECONCILED")),
+    ([{"missing_requests": 1}], ("FAIL", "UNRECORDED-CALLS")),
+    ([{"missing_tokens": "7"}], ("FAIL", "UNRECORDED-CALLS")),
+    ([{"missing_requests": 1}, {}], ("OK", "RECONCILED")),
+    ([{}, {"missing_requests": 1}], ("FAIL", "UNRECORDED-CALLS")),
+    ([{"missing_requests": 1}, {"last_day": "2026-02-01"}], ("FAIL", "UNRECORDED-CALLS")),
+    ([{"missing_requests": 1}, {"provider": "anthropic"}], ("FAIL", "UNRECORDED-CALLS")),
+    ([{"provider": "gemini"}], ("FAIL", "LEAF")),
+    ([{"export": "A" * 42 + "B"}], ("FAIL", "LEAF")),
+    ([{"first_day": "2026-1-1"}], ("FAIL", "LEAF")),
+    ([{"missing_tokens": "07"}], ("FAIL", "LEAF")),
+]
+"""What a system log says of a provider's counts, and the worst of what must be found."""
+
+
+def reconciled(changes: list[dict[str, Any]]) -> Ledger:
+    alpha = LogMaker("alpha")
+    system = start_system(alpha)
+    alpha.open_epoch()
+    for change in changes:
+        system.add("usage.reconciled", src=("api", "EEEEEEEE"), content="header", data=sources.RECONCILED | change)
+    return finish(system, alpha)
+
+
+@pytest.mark.parametrize(("changes", "expected"), RECONCILIATIONS)
+def test_a_provider_s_own_counts(
+    tmp_path: Path, judge: Judge, changes: list[dict[str, Any]], expected: tuple[str, str]
+) -> None:
+    path, keys = made(tmp_path, reconciled(changes))
+    code, result = judge(path, keys=keys)
+    assert expected in {(f["verdict"], f["code"]) for f in result["findings"] if f["log"] == "system"}
+    assert code == int(expected[0] == "FAIL")
 
 
 @pytest.mark.parametrize("build", sources.QUIET, ids=lambda build: build.__name__)

@@ -103,6 +103,11 @@ def stats(places: Places, *, query: str, logs: Sequence[str], by: Sequence[str])
     return next(_ask(places, {"op": "stats", "query": query, "logs": list(logs), "by": list(by)})).body
 
 
+def reconcile(places: Places, *, provider: str, export: bytes) -> dict[str, Any]:
+    """`result`: what is on record now of a provider's usage export; `lines`: day by day and model by model."""
+    return next(_ask(places, {"op": "reconcile", "provider": provider, "export": export})).body
+
+
 def index_progress(places: Places, *, rebuild: bool) -> Iterator[dict[str, Any]]:
     """How far the index is, until it has all that was sealed when this began."""
     for message in _ask(places, {"op": "index", "rebuild": rebuild}):

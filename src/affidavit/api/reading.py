@@ -15,11 +15,13 @@ the last one has `"end": true`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Final, Protocol
+from hashlib import sha256
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
 from affidavit.api.lookup import Lookup, Place, ranges_of
+from affidavit.api.reconciling import LINES_MAX, compare, conclude
 from affidavit.api.recorder import AccessRecorder
 from affidavit.api.row import flatten
 from affidavit.api.searching import Reader, Searching
@@ -29,6 +31,8 @@ from affidavit.event import NUMBER_MAX, View
 from affidavit.ledger.channel import Channel, Peer, Reply
 from affidavit.seal.disclosure import FIELDS_MAX, parse_field_names
 from affidavit.seal.masked import MaskedRow
+from affidavit.text import b64u
+from affidavit.wire.usage_export import parse_usage_export
 
 LIMIT_MAX: Final = 100_000
 """Rows of one limited question; whoever wants more asks for everything, which is streamed."""
@@ -128,6 +132,14 @@ class IndexRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", ta
     rebuild: bool = False
 
 
+class ReconcileRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="reconcile"):
+    """A provider's usage export against the record."""
+
+    provider: Literal["openai", "anthropic"]
+    export: bytes
+    """As the provider gave it; in base64, as in all messages of this door."""
+
+
 class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="status"):
     """Whether this door and the sealer answer."""
 
@@ -141,6 +153,7 @@ Request = (
     | ExportRequest
     | StatsRequest
     | IndexRequest
+    | ReconcileRequest
     | StatusRequest
 )
 
@@ -184,8 +197,21 @@ class Reading:
             yield from self._disclose(request, reader=Reader(user, _ORIGIN))
         elif isinstance(request, IndexRequest):
             yield from self._index(request)
+        elif isinstance(request, ReconcileRequest):
+            yield self._reconcile(request, reader=Reader(user, _ORIGIN))
         else:
             yield from self._search(request, reader=Reader(user, _ORIGIN))
+
+    def _reconcile(self, request: ReconcileRequest, *, reader: Reader) -> Reply:
+        counted = parse_usage_export(request.provider, request.export)
+        if not 0 < len(counted) <= LINES_MAX:
+            raise FormatError(f"the export has {len(counted)} lines of day and model, not 1 to {LINES_MAX}")
+        query = f"provider:{request.provider} type:llm.response"
+        recorded = self._searching.stats(query, logs=(), by=("day", "model"), reader=reader)
+        lines = compare(counted, recorded)
+        result = conclude(request.provider, lines, export=b64u(sha256(request.export).digest()))
+        self._recorder.record_reconciliation(result)
+        return Reply({"result": msgspec.to_builtins(result), "lines": msgspec.to_builtins(lines), "end": True})
 
     def show(self, *, record_id: str, reader: Reader) -> list[dict[str, Any]]:
         """One record, or both halves of a call, with what was said, masked."""

@@ -20,6 +20,8 @@ from affidavit.event import (
     SYSTEM_LOG,
     AccessMeta,
     Identity,
+    Reconciliation,
+    ReconciliationMeta,
     View,
     encode_meta,
 )
@@ -98,6 +100,17 @@ class AccessRecorder:
             record.finish(meta=encode_meta(meta))
             self._sync(shard)
             return Access(shard.name, record.number)
+
+    def record_reconciliation(self, found: Reconciliation) -> None:
+        """Make the result of a reconciliation durable; raises `NotDurableError`, and then nobody may be told of it."""
+        with self._lock:
+            shard = self._living()
+            time_us = self._clock_us()
+            meta = ReconciliationMeta(
+                type="usage.reconciled", id=self._new_id(time_us), time_us=time_us, mono_us=self._mono_us(), data=found
+            )
+            shard.begin(SYSTEM_LOG).finish(meta=encode_meta(meta))
+            self._sync(shard)
 
     def beat(self) -> None:
         """Put on record what this source has to say of itself.

@@ -58,6 +58,12 @@ _COMMANDS: Final = (
     ("affidavit.cli.verify:verify", "verify", _CHECK, "Check the whole ledger: signatures, trees, digests, sequences."),
     ("affidavit.cli.proof:proof", "proof", _CHECK, "Write the proof that a record is in the log, for a stranger."),
     ("affidavit.cli.promise:app", "promise", _CHECK, "Check a promise that the gateway gave, and get its proof."),
+    (
+        "affidavit.cli.reconcile:reconcile",
+        "reconcile",
+        _CHECK,
+        "Compare a provider's usage export with what is on record.",
+    ),
     ("affidavit.cli.fsck:fsck", "fsck", _CHECK, "Check that the files of both directories fit together."),
     ("affidavit.cli.doctor:doctor", "doctor", _CHECK, "Check disk, clock, keys, free space and leftovers."),
     ("affidavit.cli.config:app", "config", _KEEP, "Check or explain the configuration."),

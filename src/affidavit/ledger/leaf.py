@@ -148,12 +148,12 @@ def format_record_leaf(
     header: tuple[bytes, bytes],
     body: tuple[bytes, bytes, int] | None,
     links: dict[str, str] | None,
-    data: msgspec.Struct | None = None,
+    data: bytes | None = None,
 ) -> bytes:
     """What `format_leaf` makes of the leaf of a captured record, in half the time: nearly all leaves are such.
 
     `record_id` are the 16 bytes of the UUID; `digest` that of the frames, which `source` lacks; `header` and `body`
-    what the members of `Header` and `Body` are made of; `data`, public facts, which few records have.
+    what the members of `Header` and `Body` are made of; `data`, public facts in canonical JSON, which few records have.
 
     Raises:
         FormatError: As `format_leaf`.
@@ -165,7 +165,7 @@ def format_record_leaf(
     body_part = (
         "" if body is None else f'"body":{{"bucket":{bucket},"root":"{text[88:131]}","sha256":"{text[132:175]}"}},'
     )
-    data_part = "" if data is None else f'"data":{_encoder.encode(data).decode()},'
+    data_part = "" if data is None else f'"data":{data.decode("ascii", "replace")},'
     links_part = "" if links is None else f'"links":{_encoder.encode(_short_links(links)).decode()},'
     digest_part = "" if digest is None else f'"digest":"{text[176:219]}",'
     entry = (

@@ -49,6 +49,7 @@ from affidavit.prove.leaves import (
     SourceLost,
     SourceStart,
     SystemEpochClose,
+    UsageReconciled,
     parse_facts,
     uuid_bytes,
 )
@@ -122,6 +123,8 @@ class Account:
         self._sealer: _Count | None = None
         """Of the newest boot of the sealer."""
         self._newest_us = 0
+        self._reconciled: Final[dict[tuple[str, str, str], tuple[int, UsageReconciled]]] = {}
+        """Newest comparison with each provider, by its first and last day."""
         self._intents: Final = OpenIntents(findings)
         self._clocks: Final = Clocks(findings)
         self._liveness: Final = Liveness(findings, last_us=lambda source: self._sources[source].time_us)
@@ -179,6 +182,7 @@ class Account:
         else:
             self._conclude_sequences()
             self._intents.conclude(now_us=self._newest_us, is_clean=self._ends_clean)
+        self._conclude_reconciliations()
         if not self._ends_clean:
             what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
             self._findings.warn("OPEN-EPOCH", what, axis="completeness")
@@ -199,6 +203,17 @@ class Account:
                 ordered = sorted(chosen)
                 doubled.update(a for a, b in pairwise(ordered) if a == b)
         return doubled
+
+    def _conclude_reconciliations(self) -> None:
+        for index, found in self._reconciled.values():
+            of_days = f"entry {index}: {found.provider}'s own counts of {found.first_day} to {found.last_day}"
+            if found.missing_requests or found.missing_tokens != "0":
+                what = (
+                    f"{of_days} have {found.missing_requests} requests and {found.missing_tokens} tokens that we lack"
+                )
+                self._findings.fail("UNRECORDED-CALLS", what, axis="completeness")
+            else:
+                self._findings.note("RECONCILED", f"{of_days} have nothing that we lack", axis="completeness")
 
     # --- clocks --------------------------------------------------------------------------------------------------
 
@@ -258,6 +273,8 @@ class Account:
             self._clocks.speak(index, key, facts.clock)
         elif isinstance(facts, SourceClock):
             self._clocks.speak(index, key, facts.clock, step_us=facts.step_us)
+        elif isinstance(facts, UsageReconciled):
+            self._reconciled[facts.provider, facts.first_day, facts.last_day] = (index, facts)
         elif isinstance(facts, SourceLost):
             self._liveness.lose(index, (facts.id, facts.boot))
         elif isinstance(facts, Gap) and facts.reason == "mark":

@@ -39,7 +39,9 @@ from affidavit.event import (
     SOURCE_LOST,
     SOURCE_START,
     SYSTEM_LOG,
+    USAGE_RECONCILED,
     ClockEstimate,
+    Reconciliation,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
 
@@ -274,7 +276,11 @@ class SourceClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
 
 
-FactsOfSource = SourceStart | SourceClock | SourceLost
+class UsageReconciled(Reconciliation, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider's usage export was compared with the record."""
+
+
+FactsOfSource = SourceStart | SourceClock | SourceLost | UsageReconciled
 
 
 class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -372,10 +378,11 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     HOLD_RELEASE: HoldRelease,
     ERASURE: Erasure,
     BUNDLE_EXPORT: BundleExport,
+    USAGE_RECONCILED: UsageReconciled,
 }
-_OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK))
+_OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK, USAGE_RECONCILED))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
-_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, APPROVERS_CHANGE))
+_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, APPROVERS_CHANGE, USAGE_RECONCILED))
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 
@@ -465,6 +472,8 @@ def _digests_in(facts: Facts) -> list[str]:
         return [approver.key for approver in facts.approvers]
     if isinstance(facts, EpochOpen):
         return [file.sha256 for file in facts.anchors.files] if facts.anchors else []
+    if isinstance(facts, UsageReconciled):
+        return [facts.export]
     return [facts.sha256] if isinstance(facts, ConfigChange) and facts.sha256 else []
 
 

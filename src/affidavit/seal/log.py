@@ -153,7 +153,7 @@ class SealedLog:
             header=(prepared.header_root, sha256(header_block).digest()),
             body=None if body is None else (body.root, body.sha256, bucket(len(body.ciphertext))),
             links=prepared.links,
-            data=prepared.facts,
+            data=prepared.public,
         )
         if self.recent is not None:
             self.recent.note(_recent(prepared, self.next_leaf, body, wire))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.crypt.commitment import NULL, SEED_BYTES
-from affidavit.event import FOLLOW, LLM_REQUEST, LLM_RESPONSE, OutcomeClass, SourceFacts
+from affidavit.event import FOLLOW, LLM_REQUEST, LLM_RESPONSE, OutcomeClass
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.body_values import of_access, of_bytes, of_request, of_response, status_of
 from affidavit.seal.citation import whole
@@ -97,8 +97,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     header_root: bytes
     links: dict[str, str] | None = None
     body: PreparedBody | None = None
-    facts: SourceFacts | None = None
-    """What stands in the leaf itself, for everybody: of a source, about itself."""
+    public: bytes | None = None
+    """Canonical JSON that stands in the leaf itself, for everybody: what a source says of itself, or found out."""
 
 
 class _IdentityOut(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -278,11 +278,11 @@ class Preparing:
         )
         return self._prepared(meta.id, time_us=meta.time_us, header=header, body=body)
 
-    def source(self, record_id: str, *, kind: str, time_us: int, facts: SourceFacts | None = None) -> Prepared:
-        """What a capture process says of itself; `facts` stand in the leaf."""
+    def source(self, record_id: str, *, kind: str, time_us: int, facts: msgspec.Struct | None = None) -> Prepared:
+        """What a capture process says of itself, or found out; `facts` stand in the leaf."""
         header = HeaderValues(type=kind, capture=("write_ahead", None, None, NORMALISER_VERSION))
         prepared = self._prepared(record_id, time_us=time_us, header=header)
-        return prepared if facts is None else msgspec.structs.replace(prepared, facts=facts)
+        return prepared if facts is None else msgspec.structs.replace(prepared, public=canonical(facts))
 
     def unreadable(self, record: WalRecord, *, record_id: str, time_us: int) -> Prepared:
         """A whole record whose meta cannot be read: kept, so that nothing is lost and no number is missing."""

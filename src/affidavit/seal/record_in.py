@@ -24,9 +24,11 @@ from affidavit.event import (
     SOURCE_HEARTBEAT,
     SOURCE_START,
     SOURCE_STOP,
+    USAGE_RECONCILED,
     CallError,
     Identity,
     OutcomeClass,
+    Reconciliation,
     SourceFacts,
     View,
 )
@@ -112,7 +114,7 @@ class SourceIn(msgspec.Struct, kw_only=True):
         return str(self.__struct_config__.tag)
 
     @property
-    def facts(self) -> SourceFacts | None:
+    def facts(self) -> SourceFacts | Reconciliation | None:
         """What the leaf says in public."""
         return None
 
@@ -137,6 +139,17 @@ class SourceHeartbeatIn(SourceIn, tag_field="type", tag=SOURCE_HEARTBEAT):
     """`event.SourceMeta` of a sign of life."""
 
 
+class ReconciledIn(SourceIn, tag_field="type", tag=USAGE_RECONCILED):
+    """`event.ReconciliationMeta`: speaks of a provider, and all of it is public, too."""
+
+    data: Reconciliation
+
+    @property
+    def facts(self) -> Reconciliation:
+        """What was found."""
+        return self.data
+
+
 class SourceClockIn(SourceIn, tag_field="type", tag=SOURCE_CLOCK):
     """`event.SourceMeta` of a change of the clock."""
 
@@ -157,6 +170,7 @@ MetaIn = (
     | SourceStopIn
     | SourceHeartbeatIn
     | SourceClockIn
+    | ReconciledIn
 )
 
 _meta: msgspec.json.Decoder[MetaIn] = msgspec.json.Decoder(MetaIn)

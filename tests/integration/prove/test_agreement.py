@@ -3,13 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.prove.ledgers import ours, theirs, unexpected, verdicts, verdicts_of_json
 from tests.verifier import sources
 from tests.verifier.ledger_maker import Ledger, LogMaker, finish, jcs, small_ledger, start_system
-from tests.verifier.test_ledger import DAMAGES, STATEMENTS, made, one_project
+from tests.verifier.test_ledger import DAMAGES, RECONCILIATIONS, STATEMENTS, made, one_project, reconciled
 
 pytestmark = pytest.mark.usefixtures("quick_signatures")
 
@@ -50,6 +51,12 @@ def test_what_leaves_say(tmp_path: Path, build: object) -> None:
     axis, code, _ = STATEMENTS[build]  # type: ignore[index]
     data, vkeys = made(tmp_path, one_project(build))
     assert (axis, code, "alpha") in agree(data, vkeys)
+
+
+@pytest.mark.parametrize(("changes", "expected"), RECONCILIATIONS)
+def test_a_provider_s_own_counts(tmp_path: Path, changes: list[dict[str, Any]], expected: tuple[str, str]) -> None:
+    data, vkeys = made(tmp_path, reconciled(changes))
+    assert expected[1] in {code for _, code, log in agree(data, vkeys) if log == "system"}
 
 
 @pytest.mark.parametrize("build", sources.QUIET, ids=lambda build: build.__name__)
