@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from typing import Final
+from urllib.error import HTTPError
 from urllib.request import (
     HTTPDefaultErrorHandler,
     HTTPErrorProcessor,
@@ -148,6 +149,8 @@ def send(url: str, request: bytes) -> bytes:
                         f"the timestamp authority took more than {ANSWER_S_MAX:.0f} s; nothing was kept"
                     )
     except (OSError, HTTPException) as error:  # every error of urllib is an OSError; its text may hold the address
+        if isinstance(error, HTTPError):
+            error.close()  # it is an open answer, too
         raise TimestampError(
             f"the timestamp authority does not answer as it should ({type(error).__name__}); nothing was kept, ask "
             "again"

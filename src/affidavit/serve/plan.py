@@ -2,8 +2,8 @@
 
 The signer comes first, since the sealer cannot open a log without it. The sealer comes before all who write, since it
 makes the sealing key, and it stops after them, so that it seals what they left. The anchor process, where there are
-witnesses, stops after the sealer, so that the last head is shown to them. Workers come last: nobody is let in
-before everything behind the door stands.
+witnesses or an authority for timestamps, stops after the sealer, so that the last head is shown to them. Workers come
+last: nobody is let in before everything behind the door stands.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def plan_for(config: Config, *, purpose: Purpose) -> Plan:
     behind: Plan = ((SEALER,), (API,))
     if purpose == "reading":
         return ((SIGNER,), *behind)
-    before = (SIGNER, ANCHOR) if config.witnesses else (SIGNER,)
+    has_anchors = bool(config.witnesses) or config.timestamps.url is not None
+    before = (SIGNER, ANCHOR) if has_anchors else (SIGNER,)
     return (before, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
 
 

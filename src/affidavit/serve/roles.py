@@ -11,10 +11,14 @@ import signal
 import socket
 import time
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from affidavit.errors import ServiceError
 from affidavit.serve.plan import ANCHOR, API, SEALER, SIGNER, worker_number
 from affidavit.serve.post import Post, Role
+
+if TYPE_CHECKING:
+    from affidavit.witness.stamping import TimestampAttestor
 
 
 def load_role(role: str) -> Role:
@@ -92,7 +96,7 @@ def _anchor() -> Role:
     from affidavit.ledger.directory import Disk
     from affidavit.ledger.figures import service_of
     from affidavit.witness.anchor import run
-    from affidavit.witness.attestor import AnchorFiles, WitnessAttestor
+    from affidavit.witness.attestor import AnchorFiles, Attestor, WitnessAttestor
     from affidavit.witness.client import WitnessClient
     from affidavit.witness.figures import AnchorFigures
     from affidavit.witness.peers import configured_peers
@@ -107,13 +111,14 @@ def _anchor() -> Role:
         def publish(figures: AnchorFigures) -> None:
             figures.open(post.places.run, role=post.assignment.role, service=service_of(os.getppid()))
 
+        attestors: list[Attestor] = [
+            WitnessAttestor(peer, files=files, public=post.places.public, connect=connect)
+            for peer in configured_peers(config.witnesses)
+        ]
         run(
             places=post.places,
             logs=config.logs,
-            attestors=[
-                WitnessAttestor(peer, files=files, public=post.places.public, connect=connect)
-                for peer in configured_peers(config.witnesses)
-            ],
+            attestors=[*attestors, *_timestamps(post)],
             every_s=config.anchor.every_s,
             lifeline=post.lifeline,
             ready=post.ready,
@@ -122,6 +127,21 @@ def _anchor() -> Role:
         )
 
     return anchor
+
+
+def _timestamps(post: Post) -> list[TimestampAttestor]:
+    """The authority for timestamps, where one is configured."""
+    settings = post.loaded.config.timestamps
+    if settings.url is None or settings.certificates is None:
+        return []
+    from affidavit.ledger.directory import Disk
+    from affidavit.ledger.timestamping import Authority
+    from affidavit.tlog.certificate import parse_roots
+    from affidavit.witness.stamping import TimestampAttestor
+
+    roots = parse_roots(post.loaded.beside(settings.certificates).read_bytes())
+    authority = Authority(settings.url, roots)
+    return [TimestampAttestor(authority, public=post.places.public, random=os.urandom, disk=Disk())]
 
 
 def _worker() -> Role:

@@ -17,7 +17,8 @@ from affidavit.errors import ConfigError
 class Timestamps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An authority for timestamps, which bounds the time of everything that a head covers.
 
-    It is sent the SHA-256 of a signed head and nothing else.
+    While the service runs it is asked about each head that closes an epoch, and about none else; calls never wait for
+    it. It is sent the SHA-256 of a signed head and nothing else.
     """
 
     url: Annotated[

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 from typing import Final
 
+import msgspec
+
 from affidavit.errors import AffidavitError
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
@@ -53,7 +55,7 @@ class Attesting:
         self._lose: Final = lose
         self._stop: Final = Event()
         self._lock: Final = Lock()  # of _state
-        self._state = Attested(name=attestor.name, logs={})
+        self._state = Attested(name=attestor.name, logs={}, epochs_only=attestor.epochs_only)
         self.thread: Final = Thread(target=self._run, name=f"attestor {attestor.name}", daemon=True)
 
     @property
@@ -106,16 +108,16 @@ class Attesting:
         chosen = contradiction or next(iter(problems), None)
         problem = (chosen.strerror if isinstance(chosen, OSError) else str(chosen)) if chosen is not None else None
         with self._lock:
-            self._state = Attested(name=before.name, logs=sizes, problem=problem, contradicts=contradiction is not None)
+            self._state = msgspec.structs.replace(
+                before, logs=sizes, problem=problem, contradicts=contradiction is not None
+            )
         if contradiction is not None and not before.contradicts:
             say(_log, ANCHOR_CONTRADICTION, str(contradiction), witness=before.name)
         elif problem is not None and before.problem is None:
-            message = (
-                f"the witness {before.name} confirms nothing at present: {problem}. It is asked again; calls go on"
-            )
+            message = f"{before.name} confirms no heads at present: {problem}. It is asked again; calls go on"
             say(_log, ANCHOR_AWAY, message, witness=before.name)
         elif problem is None and before.problem is not None:
-            say(_log, ANCHOR_BACK, f"the witness {before.name} confirms our heads again", witness=before.name)
+            say(_log, ANCHOR_BACK, f"{before.name} confirms our heads again", witness=before.name)
 
 
 def run(

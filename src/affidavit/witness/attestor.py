@@ -1,8 +1,8 @@
 """Who attests heads from outside, and what is kept of it: one seam for witnesses and for whatever else may come.
 
 An `Attestor` takes one head after the other, in ascending order, and keeps what it got under ``anchors/`` of that log,
-``<size>.<kind>`` by a kind of its own. `WitnessAttestor` is the one for tlog-witness. A timestamp authority's would be
-`epochs_only`, ask for a token over the head's digest, and publish ``<size>.tsr``; `anchor.run` needs no change for it.
+``<size>.<kind>`` by a kind of its own. `WitnessAttestor` is the one for tlog-witness, `stamping.TimestampAttestor` the
+one for a timestamp authority.
 
 Promise: a file under ``anchors/`` appears whole, and never loses a line that it had; a line is kept only after it was
 verified with a configured key. No key of ours is needed or held here.

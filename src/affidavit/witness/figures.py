@@ -27,6 +27,8 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     logs: dict[str, int]
     """Log → the largest size that it is done with."""
+    epochs_only: bool = False
+    """Only heads that close an epoch are shown to it: no witness, but an authority for timestamps."""
     problem: str | None = None
     """Why its last try failed, in a sentence."""
     contradicts: bool = False
@@ -46,7 +48,7 @@ def families(logs: tuple[str, ...], attestors: tuple[str, ...]) -> tuple[Family,
         Family(
             name=_FAILING,
             kind="gauge",
-            text="1 while the last question to a witness failed.",
+            text="1 while the last question to a witness, or to the authority for timestamps, failed.",
             label="witness",
             values=attestors,
         ),
@@ -70,8 +72,9 @@ class AnchorFigures(Figures):
     def look(self, states: list[Attested]) -> None:
         """Publish what the attestors have come to; `states` in the order of the labels."""
         slots, at = self.slots, self.at
+        witnesses = [state for state in states if not state.epochs_only]
         for index, log in enumerate(self._logs):
-            slots[at[_ANCHORED] + index] = min((state.logs.get(log, 0) for state in states), default=0)
+            slots[at[_ANCHORED] + index] = min((state.logs.get(log, 0) for state in witnesses), default=0)
         for index, state in enumerate(states):
             slots[at[_FAILING] + index] = int(state.problem is not None)
             slots[at[_CONTRADICTS] + index] = int(state.contradicts)

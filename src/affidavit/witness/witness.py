@@ -116,9 +116,8 @@ class Witness:
         held = self._store.head(checkpoint.origin)
         size, root = (held.checkpoint.size, held.checkpoint.root) if held is not None else (0, EMPTY_ROOT)
         if held is not None and checkpoint.size == size and checkpoint.root != root:
-            self._keep_evidence(
-                held, request, opened, checkpoint
-            )  # whatever old size it came with: two heads of one size
+            # Two heads of one size, whatever old size the request came with.
+            self._keep_evidence(held, request, opened, checkpoint)
         if request.old_size > checkpoint.size:
             raise _refusal(400, "the old size is larger than the checkpoint's: a log never shrinks")
         if request.old_size != size:

@@ -1,0 +1,72 @@
+"""Timestamps of epoch heads (RFC 3161), asked for by the anchor process like the lines of a witness.
+
+Promise: every head that closes an epoch gets a timestamp as soon as the authority answers, kept as
+`ledger.timestamping` promises; nobody waits for it. A log whose keys are not published yet is asked about later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from affidavit.errors import NotFoundError
+from affidavit.ledger.directory import Disk
+from affidavit.ledger.layout import LogLayout
+from affidavit.ledger.timestamping import Authority, Post, timestamp_head
+from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
+from affidavit.witness.heads import Head
+
+NAME: Final = "timestamps"
+"""What messages and metrics call the authority, whatever its address is."""
+_KIND: Final = ".tsr"
+
+
+class TimestampAttestor:
+    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the vkeys of our logs."""
+
+    name: Final = NAME
+    epochs_only: Final = True
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        public: Path,
+        random: Callable[[int], bytes],
+        disk: Disk,
+        post: Post | None = None,
+    ) -> None:
+        self._authority: Final = authority
+        self._public: Final = public
+        self._random: Final = random
+        self._disk: Final = disk
+        self._post: Final = post
+
+    def attested(self, layout: LogLayout) -> int:
+        """See `Attestor`: the largest size that has a timestamp."""
+        if not layout.anchors.is_dir():
+            return 0
+        sizes = [path.name.removesuffix(_KIND) for path in layout.anchors.iterdir() if path.name.endswith(_KIND)]
+        return max((int(size) for size in sizes if size.isdigit()), default=0)
+
+    def attest(self, head: Head) -> None:
+        """See `Attestor`."""
+        timestamp_head(
+            head.layout,
+            size=head.size,
+            vkeys=self._vkeys(head.log),
+            authority=self._authority,
+            random=self._random,
+            disk=self._disk,
+            post=self._post,
+        )
+
+    def rest(self) -> None:
+        """See `Attestor`: each question has a connection of its own."""
+
+    def _vkeys(self, log: str) -> LogVkeys:
+        try:
+            return parse_vkeys_file((self._public / f"{log}.vkeys").read_bytes())
+        except FileNotFoundError:
+            raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later") from None
