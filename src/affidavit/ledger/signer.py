@@ -4,7 +4,7 @@ Promise: for one origin it never signs two heads of one size with different root
 the last one. What it
 signed is durable in its own state *before* the signature leaves, and that state lies outside the data directory:
 putting back an old
-data directory does not put back the signer. Without state it refuses, and only `affidavit restore` goes on.
+data directory does not put back the signer. Without state it refuses; this version has no way around that.
 
 Required order: `create` once for a log → `sign` for each head. The same (size, root) may be signed again, with a later
 timestamp.
@@ -71,9 +71,8 @@ class Signer:
         if not state.exists():
             if (directory / "ed25519").exists() and not self._half_made(directory):
                 message = (
-                    f"the signer has keys for log {log} but no state of what it last signed; it signs nothing before "
-                    f"`affidavit restore`."
-                    "The log itself is untouched"
+                    f"the signer has keys for log {log} but no state of what it last signed, so it signs nothing for "
+                    "it any more, and this version has no way to go on. The log itself is untouched"
                 )
                 raise SignerRefusedError(message)
             self._disk.mkdir(directory)
@@ -106,8 +105,8 @@ class Signer:
         if checkpoint.origin != state.origin or checkpoint.size < state.size:
             message = (
                 f"log {log} asks for a head of size {checkpoint.size}, and size {state.size} was signed before: an "
-                f"older data directory was put"
-                "back. Nothing was signed; if this is meant, use `affidavit restore`"
+                f"older data directory was put back. Nothing was signed. Put the newest one back in its place: this "
+                "version cannot go on from an older one"
             )
             raise SignerRefusedError(message)
         if checkpoint.size == state.size:
@@ -150,8 +149,7 @@ class Signer:
     def _fork(self, log: str, checkpoint: Checkpoint) -> SignerRefusedError:
         return SignerRefusedError(
             f"the head of size {checkpoint.size} of log {log} does not extend what was signed before; nothing was "
-            f"signed, and the files are kept"
-            "as they are. Run `affidavit verify`"
+            "signed, and the files are kept as they are. Run `affidavit verify`"
         )
 
     def _half_made(self, directory: Path) -> bool:

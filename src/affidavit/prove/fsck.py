@@ -254,7 +254,7 @@ class _Check:
         try:
             state = msgspec.json.decode(path.read_bytes(), type=SignerState)
         except FileNotFoundError:
-            yield _hand(str(path), f"is missing: the signer signs nothing for log {log} before `affidavit restore`")
+            yield _hand(str(path), f"is missing: the signer signs nothing for log {log} without it")
             return
         except (OSError, msgspec.MsgspecError):
             yield _hand(str(path), "cannot be read; restore the key directory from its backup")
