@@ -27,7 +27,15 @@ from affidavit.prove.report import AXES, Report
 from affidavit.seal.opening import Opener
 from tests.attacks.insider import Insider, LogFiles, checkpoint_of
 from tests.attacks.registry import Evidence
-from tests.integration.prove.ledgers import copy_of, ours, theirs, verdicts, verdicts_of_json
+from tests.integration.prove.ledgers import (
+    NOTHING_OF_TIME,
+    OfTime,
+    copy_of,
+    ours,
+    theirs,
+    verdicts,
+    verdicts_of_json,
+)
 from tests.support.running import Provider, Service, clean_environment, wait_until
 
 BOTH = ("affidavit verify", "verifier/affidavit_verify.py")
@@ -36,6 +44,9 @@ PERSON = "carla.weiss@mail.example"
 """Somebody who is looked for in what is public."""
 CALLS = 140
 """Two leaves each, so that `default` has a full tile and a partial one."""
+LATER_CALLS = 20
+PROMISED = CALLS + LATER_CALLS - 2
+"""The last call of `default`: one that asks for a promise."""
 
 
 @dataclass
@@ -84,6 +95,8 @@ class Ground:
     """The data directory after the first clean stop."""
     calls: list[str] = field(default_factory=list)
     """Ids of the calls of `default`."""
+    promise: str = ""
+    """What the gateway promised of the last of them, which is younger than `first`."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -116,14 +129,31 @@ class Ground:
         """A log's newest signed head."""
         return (data or self.data).joinpath("logs", log, "tree/checkpoint").read_bytes()
 
-    def judge(self, data: Path, *, pins: tuple[bytes, ...] = ()) -> Judgement:
+    def file(self, content: bytes) -> Path:
+        """A new file outside of every ledger."""
+        path = self.scratch() / "file"
+        path.write_bytes(content)
+        return path
+
+    def judge(
+        self,
+        data: Path,
+        *,
+        pins: tuple[bytes, ...] = (),
+        policy: Path | None = None,
+        promises: tuple[bytes, ...] = (),
+        of_time: OfTime = NOTHING_OF_TIME,
+    ) -> Judgement:
         """Both verifiers on a directory."""
-        files = []
-        for pin in pins:
-            files.append(self.scratch() / "pin")
-            files[-1].write_bytes(pin)
-        report = ours(data, self.vkeys, pins=pins)
-        code, single = theirs(data, self.vkeys, pins=tuple(files))
+        report = ours(data, self.vkeys, pins=pins, policy=policy, promises=promises, of_time=of_time)
+        code, single = theirs(
+            data,
+            self.vkeys,
+            pins=tuple(map(self.file, pins)),
+            policy=policy,
+            promises=tuple(map(self.file, promises)),
+            of_time=of_time,
+        )
         own, foreign = verdicts(report), verdicts_of_json(single)
         differing = {name for name in own if own[name] != foreign.get(name)}
         assert own == foreign, f"the two do not agree on {differing}: {report.findings} / {single['findings']}"
@@ -165,7 +195,7 @@ def make(root: Path, provider: Provider) -> Ground:
         service.stop()
         copy_of(service.data, ground.first)
         service.start()
-        _talk(ground, calls=20, first=CALLS)
+        _talk(ground, calls=LATER_CALLS, first=CALLS)
         # The index keeps up by itself; one attempt changes what stands in it.
         wait_until(lambda: service.run("search", f"call:{ground.calls[-1]}", "--json").stdout, what="index", seconds=30)
         service.stop()
@@ -188,6 +218,7 @@ def _talk(ground: Ground, *, calls: int, first: int) -> None:
         prefix = "/p/support" if number % 10 == 9 else ""
         body = json.dumps({"model": "gpt-4o", "messages": said}).encode()
         headers = {"content-type": "application/json", "authorization": "Bearer k", "x-affidavit-user": f"user-{user}"}
+        headers |= {"x-affidavit-promise": "1"} if number == PROMISED else {}
         connection.request("POST", f"{prefix}/openai/v1/chat/completions", body, headers)
         answer = connection.getresponse()
         content = json.loads(answer.read())
@@ -195,6 +226,7 @@ def _talk(ground: Ground, *, calls: int, first: int) -> None:
         said.append({"role": "assistant", "content": content["choices"][0]["message"]["content"] or "(a tool)"})
         if not prefix:
             ground.calls.append(str(answer.headers["x-affidavit-id"]))
+        ground.promise = answer.headers["x-affidavit-promise"] or ground.promise
     connection.close()
 
 

@@ -140,10 +140,11 @@ class LogFiles:
         for place in ("tree", "heads", "headers", "bodies", "sheets", "ids"):
             shutil.rmtree(directory / place)
             (directory / place).mkdir()
-        for name, content in grow(EMPTY_EDGE, self.entries).files:
-            path = self.layout.tree / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        for size in (*(checkpoint_of(head).size for head in heads[:-1]), len(self.entries)):
+            for name, content in grow(EMPTY_EDGE, self.entries[:size]).files:
+                path = self.layout.tree / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         self.layout.headers(0).write_bytes(HEADERS_MAGIC + b"".join(len(b).to_bytes(2) + b for b in self.headers))
         self.layout.bodies(0).write_bytes(BODIES_MAGIC + b"".join(len(b).to_bytes(4) + b for b in self.bodies))
         self.layout.sheet(0, self.version).write_bytes(SHEET_MAGIC + b"".join(self.rows))
@@ -193,10 +194,10 @@ class LogKeys:
         signer = Ed25519Signer.from_seed(name=origin, seed=ed25519)
         return cls(signer, MlDsa44Cosigner.from_seed(name=origin, seed=mldsa44))
 
-    def sign(self, size: int, root: bytes) -> bytes:
-        """A head with both signatures."""
+    def sign(self, size: int, root: bytes, *, time_s: int = 1_700_000_000) -> bytes:
+        """A head with both signatures; `time_s`, since 1970 UTC, stands beside the second."""
         checkpoint = Checkpoint(self.signer.key.name, size, root)
-        return sign_checkpoint(checkpoint, signer=self.signer, cosigner=self.cosigner, timestamp=1_700_000_000)
+        return sign_checkpoint(checkpoint, signer=self.signer, cosigner=self.cosigner, timestamp=time_s)
 
 
 class Insider:
@@ -206,11 +207,11 @@ class Insider:
         self.data = data
         self.keys = keys
 
-    def rewrite(self, log: str, change: Callable[[LogFiles], None]) -> None:
-        """Change a log, sign it again as its only head, and make the system log agree."""
+    def rewrite(self, log: str, change: Callable[[LogFiles], None], *, kept: tuple[bytes, ...] = ()) -> None:
+        """Change a log, sign it again as its only head but those `kept`, and make the system log agree."""
         files = LogFiles.read(self.data, log)
         change(files)
-        self._sign(log, files)
+        self._sign(log, files, kept)
         if log != "system":
             self._state_roster_again()
 
@@ -218,8 +219,8 @@ class Insider:
         """Any head at all."""
         return LogKeys.stolen(self.keys, log).sign(size, root)
 
-    def _sign(self, log: str, files: LogFiles) -> None:
-        files.write(self.head_over(log, len(files.entries), files.root))
+    def _sign(self, log: str, files: LogFiles, kept: tuple[bytes, ...] = ()) -> None:
+        files.write(*kept, self.head_over(log, len(files.entries), files.root))
 
     def _state_roster_again(self) -> None:
         system = LogFiles.read(self.data, "system")

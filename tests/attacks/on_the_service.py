@@ -35,17 +35,21 @@ COPY_EVERY = 45
 
 
 @contextlib.contextmanager
-def another_state(service: Service, of: Path, aside: Path) -> Iterator[None]:
+def another_state(ground: Ground, of: Path) -> Iterator[Service]:
     """The same directory, since the keys know it, with another content; at the end everything is as it was.
 
-    The index stays behind: it is made again.
+    The signer remembers the newest head of the ledger as it was made, whatever was played on it since. The index stays
+    behind: it is made again.
     """
+    service, aside = ground.service, ground.scratch()
     states = {path: path.read_bytes() for path in service.keys.glob("signer/*/state")}
+    for path in states:
+        path.write_bytes((ground.keys / path.relative_to(service.keys)).read_bytes())
     for path in service.data.iterdir():
         path.rename(aside / path.name)
     try:
         put(service.data, of)
-        yield
+        yield service
     finally:
         empty(service.data)
         for path in aside.iterdir():
@@ -67,8 +71,7 @@ def empty(directory: Path) -> None:
 
 @attempt(9)
 def last_weeks_backup(ground: Ground) -> Iterator[Evidence]:
-    service = ground.service
-    with another_state(service, ground.first, ground.scratch()):
+    with another_state(ground, ground.first) as service:
         code, said = service.refused()
         assert code != 0
         line = next(line for line in said.splitlines() if "older data directory was put" in line)
@@ -208,8 +211,7 @@ def a_clock_is_moved(ground: Ground) -> Evidence:
 @attempt(17)
 def killed_before_its_last_words(ground: Ground) -> Evidence:
     """Everything is killed at once; what was in the write-ahead log is drawn off before the next start."""
-    service = ground.service
-    with another_state(service, ground.data, ground.scratch()):
+    with another_state(ground, ground.data) as service:
         service.start()
         service.await_sealed(seconds=20)
         service.kill_all()

@@ -1,5 +1,7 @@
 """The 44 attempts, and what each must get: fixed before anything was built, and never adjusted to what is built.
 
+A clause may be added, where an answer is had on terms that the first ones do not name; none is taken away or loosened.
+
 An attempt has one or more clauses, each with an axis and a verdict. `REFUSED` stands where no verifier is asked because
 a door did not open: the signer, the sealer, a reader. Axes are those of a report (docs/formats.md, section 11).
 """
@@ -87,6 +89,7 @@ ATTEMPTS: Final = (
         "truncate the tail, keep an old signed checkpoint",
         anchor("FAIL", "ROLLBACK", "against a pin"),
         time("WARN", "", "without a pin: stale"),
+        time("FAIL", "STALE", "without a pin, and older than the age that is demanded"),
     ),
     _row(8, "delete a whole project log", completeness("FAIL", "LOG-MISSING")),
     _row(
@@ -108,6 +111,7 @@ ATTEMPTS: Final = (
         "different views for two auditors",
         anchor("FAIL", "FORK", "their heads compared"),
         anchor("FAIL", "", "one view lacks a quorum"),
+        anchor("FAIL", "FORK", "one view lacks a quorum, and the witness is asked for its head"),
     ),
     _row(12, "freeze: serve an old head for ever", time("FAIL", "", "past the maximum age")),
     _row(
@@ -135,6 +139,7 @@ ATTEMPTS: Final = (
         "never captured: the gateway bypassed",
         completeness("FAIL", "", "after reconciliation with the provider's usage"),
         completeness("NOT ASSESSED", "", "without it"),
+        completeness("OK", "", "without it, and beside the verdict stands what it does not show"),
     ),
     _row(19, "request logged, outcome withheld", completeness("WARN", "OPEN-INTENT")),
     _row(20, "a signed promise whose leaf never came", completeness("FAIL", "BROKEN-PROMISE")),

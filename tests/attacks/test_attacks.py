@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.attacks import (
+    on_anchors,
     on_bundles,
+    on_completeness,
     on_content,
     on_erasure,
     on_heads,
@@ -15,12 +17,16 @@ from tests.attacks import (
     on_proofs,
     on_the_service,
     on_the_tree,
+    on_time,
 )
 from tests.attacks.conftest import Results
 from tests.attacks.registry import PAGE_BEGIN, PAGE_END, PLAYS, answer_to, is_as_expected, page, unasked
 from tests.attacks.table import ATTEMPTS, Attempt
 
-MODULES = (on_bundles, on_content, on_erasure, on_heads, on_leaves, on_proofs, on_the_service, on_the_tree)
+MODULES = (
+    *(on_anchors, on_bundles, on_completeness, on_content, on_erasure, on_heads),
+    *(on_leaves, on_proofs, on_the_service, on_the_tree, on_time),
+)
 """Importing them registers what they play."""
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"
 

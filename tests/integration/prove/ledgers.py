@@ -7,17 +7,21 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 import affidavit_verify
 from affidavit.event import SourceMeta, encode_meta
 from affidavit.ledger.wal import Shard
 from affidavit.prove.report import AXES, Report
+from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
 from affidavit.text import b64u
+from affidavit.tlog.certificate import parse_roots
 from tests.support.installation import Installation, chat_request, chat_response, clock_us, new_id, write_call
 
 CONFIG = b'[gateway]\nlisten = "127.0.0.1:8321"\n'
@@ -81,6 +85,34 @@ def build(root: Path) -> Installation:
     return installation
 
 
+@dataclass(frozen=True)
+class OfTime:
+    """What is demanded of time, and the clock of whoever verifies."""
+
+    roots: Path | None = None
+    age_s_max: int | None = None
+    now_us: int | None = None
+    """Else the machine's."""
+
+    @property
+    def rules(self) -> TimeRules:
+        """For our verifier."""
+        return TimeRules(
+            roots=None if self.roots is None else parse_roots(self.roots.read_bytes()),
+            now_us=clock_us() if self.now_us is None else self.now_us,
+            age_us_max=None if self.age_s_max is None else self.age_s_max * 1_000_000,
+        )
+
+    @property
+    def arguments(self) -> list[str]:
+        """For the single-file one."""
+        told = [] if self.roots is None else ["--tsa-roots", str(self.roots)]
+        return told if self.age_s_max is None else [*told, "--max-age", f"{self.age_s_max}s"]
+
+
+NOTHING_OF_TIME = OfTime()
+
+
 def ours(
     data: Path,
     vkeys: Path | None,
@@ -88,11 +120,12 @@ def ours(
     pins: tuple[bytes, ...] = (),
     policy: Path | None = None,
     promises: tuple[bytes, ...] = (),
+    of_time: OfTime = NOTHING_OF_TIME,
 ) -> Report:
     """Verdicts of our verifier."""
     known = vkeys.read_bytes() if vkeys is not None else None
     quorum = policy.read_bytes() if policy is not None else None
-    return verify_directory(data, vkeys=known, pins=pins, policy=quorum, promises=promises)
+    return verify_directory(data, vkeys=known, pins=pins, policy=quorum, promises=promises, rules=of_time.rules)
 
 
 def theirs(
@@ -102,16 +135,20 @@ def theirs(
     pins: tuple[Path, ...] = (),
     policy: Path | None = None,
     promises: tuple[Path, ...] = (),
+    of_time: OfTime = NOTHING_OF_TIME,
 ) -> tuple[int, dict[str, Any]]:
     """Verdicts of the single-file verifier: exit code and JSON, as a caller gets them."""
-    arguments = ["--vkey", str(vkeys)] if vkeys is not None else []
+    arguments = of_time.arguments
+    arguments += ["--vkey", str(vkeys)] if vkeys is not None else []
     arguments += ["--policy", str(policy)] if policy is not None else []
     for pin in pins:
         arguments += ["--pin", str(pin)]
     for promise in promises:
         arguments += ["--promise", str(promise)]
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    out, now_us = io.StringIO(), of_time.now_us
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        if now_us is not None:
+            patch.setattr(affidavit_verify.time, "time_ns", lambda: now_us * 1_000)
         code = affidavit_verify.main([str(data), *arguments, "--json"])
     return code, json.loads(out.getvalue().splitlines()[-1])
 
