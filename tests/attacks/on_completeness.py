@@ -33,6 +33,8 @@ def ended_early(log: LogFiles, size: int, *, later_s: int) -> None:
     close = log.leaf(-1)
     last = [part.pop() for part in (log.entries, log.headers, log.bodies, log.rows)]
     log.cut(size)
+    own = [leaf["src"] for leaf in map(log.leaf, range(size)) if leaf["src"]["boot"] == close["src"]["boot"]]
+    close["src"]["seq"] = own[-1]["seq"] + 1  # it may have said more in what is cut off
     close["time_us"] = log.leaf(-1)["time_us"] + later_s * 1_000_000
     close["data"] |= {"clean": 0, "through_us": close["time_us"] - 10_000_000, "sources": seen_since_open(log, close)}
     close["data"]["sheet"]["rows"] = size
