@@ -38,7 +38,7 @@ def signed_s(head: bytes) -> int:
 def an_old_end_under_a_demand(ground: Ground) -> Evidence:
     """The clean cut, seen by somebody who knows that the log signs a head so often."""
     now_s = max(signed_s(ground.head(log)) for log in LOGS)
-    age_s_max = (now_s - max(signed_s(ground.head(log, ground.first)) for log in LOGS)) // 2
+    age_s_max = now_s - max(signed_s(ground.head(log, ground.first)) for log in LOGS) - 1
     demanded = OfTime(age_s_max=age_s_max, now_us=now_s * 1_000_000)
     assert ground.judge(ground.copy(), of_time=demanded).report.holds, "the whole ledger is young enough"
     found = ground.judge(cut_to_the_first_epoch(ground), of_time=demanded)
