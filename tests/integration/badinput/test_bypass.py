@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.badinput.calls import call
-from tests.support.running import Service
+from tests.support.running import Service, wait_until
 
 pytestmark = pytest.mark.timeout(240)  # a real service with its index
 
@@ -46,8 +46,10 @@ def test_a_call_that_went_round_the_gateway(make_service, tmp_path):
     assert service.run("reconcile", "anthropic", str(whole)).returncode != 0
     assert service.run("reconcile", "openai", str(tmp_path / "none.json")).returncode == 2
 
-    report = service.run("verify", "--json")
-    assert '"RECONCILED"' in report.stdout.decode()
+    # It is on record, and has its leaf with the next head.
+    wait_until(
+        lambda: b'"RECONCILED"' in service.run("verify", "--json").stdout, what="the comparison's leaf", seconds=20
+    )
     done = service.run("reconcile", "openai", str(export(service, tmp_path / "more.json", bypassed=1)))
     assert done.returncode == 1
     assert "1 requests and 10 tokens are not on record" in " ".join(done.stdout.decode().split())

@@ -267,7 +267,7 @@ def test_one_field_is_disclosed_with_its_proof(house, service):
     fields = ("--disclose", "header:model", "--disclose", "body:finish")
     house.run("proof", identifier, "-o", "call", *fields)
     for half, model in (("intent", ["gpt-4o", None]), ("outcome", ["gpt-4o", "gpt-4o-2024-08-06"])):
-        told = json.loads(house.run("verify", f"call.{half}.tlog-proof", "--json").stdout)
+        told = json.loads(house.run("verify", f"call.{half}.tlog-proof", "--json").stdout)["proof"]
         assert told["fields"][0] == {"block": "header", "slot": "model", "value": model}
         assert told["does_not_prove"]
         said = house.run("verify", f"call.{half}.tlog-proof").stdout.decode()
