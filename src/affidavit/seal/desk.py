@@ -97,15 +97,12 @@ class Desk:
         mask_hand: MaskHand,
         clock_us: Callable[[], int],
         random: Callable[[int], bytes],
-        is_calm: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`is_calm`: whether sealing steps back for everybody at the moment; then masking for followers does."""
         self._sealer: Final = sealer
         self._ring: Final = ring
         self._mask_hand: Final = mask_hand
         self._clock_us: Final = clock_us
         self._random: Final = random
-        self._is_calm: Final = is_calm
         self._openers: dict[str, Opener] = {}
         self._gatherers: dict[str, Gatherer] = {}
         self._followers: dict[str, _Follower] = {}
@@ -222,10 +219,12 @@ class Desk:
         return self._followed(follower.log, self._gatherer(follower.log).gather(request.start, size=size), size=size)
 
     def _followed(self, log: str, items: Sequence[Unmasked], *, size: int) -> Reply | Later:
-        """Rows for a follower, in parts: between two of them, somebody who waits for a record has his turn."""
-        calm = self._is_calm()
+        """Rows for a follower, masked with what others leave over.
+
+        They come in parts: between two of them, somebody who waits for a record has his turn.
+        """
         questions = [
-            self._question("rows", log, items[first : first + MASKED_ROWS_MAX], calm=calm)
+            self._question("rows", log, items[first : first + MASKED_ROWS_MAX], calm=True)
             for first in range(0, len(items), MASKED_ROWS_MAX)
         ]
         return self._masked({"count": len(items), "size": size}, questions)

@@ -43,8 +43,6 @@ class Pace:
         self._mono_us: Final = mono_us
         self._window = (mono_us(), 0)  # (its beginning, the lag then)
         self._is_burst = False
-        self.is_calm = True
-        """Whether what was done last by its lag was done calmly; any thread may look."""
 
     def calmly(self, work: Callable[[], T]) -> T:
         """Do it with what is left over, and wait for it."""
@@ -53,8 +51,8 @@ class Pace:
     def by_lag(self, work: Callable[[], T], *, lag_us: int) -> T:
         """Do it calmly, unless the oldest record of the last cut has waited for too long and this is no burst."""
         self._note(lag_us)
-        self.is_calm = lag_us < (BURST_LAG_US_MAX if self._is_burst else CALM_LAG_US_MAX)
-        return self.calmly(work) if self.is_calm else work()
+        is_calm = lag_us < (BURST_LAG_US_MAX if self._is_burst else CALM_LAG_US_MAX)
+        return self.calmly(work) if is_calm else work()
 
     def _note(self, lag_us: int) -> None:
         """Learn from each window whether the lag grows as only a burst makes it grow."""

@@ -54,6 +54,8 @@ day at most, few of them within one tile. A question does not wait for it."""
 EPOCH_S: Final = 600
 """An epoch closes every ten minutes while there are events, and every hour without."""
 IDLE_EPOCH_S: Final = 3_600
+LATE_US: Final = 10_000_000
+"""With less behind, heads come first and followers later; a backlog that is older is brought to both together."""
 FOLLOWER_LOOK_S: Final = 0.02
 """From one look at a follower that is waited for to the next."""
 ANSWER_S_MAX: Final = 50.0
@@ -83,14 +85,7 @@ def run(
         publish(figures)
     mask_hand = MaskProcess()
     pace = Pace()
-    desk = Desk(
-        sealer=sealer,
-        ring=ring,
-        mask_hand=mask_hand,
-        clock_us=_clock_us,
-        random=os.urandom,
-        is_calm=lambda: pace.is_calm,
-    )
+    desk = Desk(sealer=sealer, ring=ring, mask_hand=mask_hand, clock_us=_clock_us, random=os.urandom)
     questions: queue.Queue[Question] = queue.Queue()
 
     def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
@@ -226,10 +221,10 @@ def _seal_until_told(
             say(_log, EPOCH_CLOSED, "the epoch was closed", logs=len(sealer.logs), leaves=leaves)
             _rotate_keys(ring, keys, places)
             epoch_began, epoch_sizes = time.monotonic(), _sizes(sealer)
-        if sealer.is_behind:
-            _let_followers_take(sealer, desk, questions, lose, at_most_s=time.monotonic() - began)
-        else:
+        if not sealer.is_behind:
             _wait_for_question(desk, questions, lose, until=began + CUT_INTERVAL_S)
+        elif lag_us >= LATE_US:
+            _let_followers_take(sealer, desk, questions, lose, at_most_s=time.monotonic() - began)
 
 
 def _let_followers_take(
