@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,9 @@ from affidavit.errors import ConfigError, FormatError
 from affidavit.settings.witnesses import Witness
 from affidavit.tlog.add_checkpoint import WITNESS_TYPES
 from affidavit.tlog.note import VerifierKey, parse_vkey
+
+AUTHORITY: Final = "timestamps"
+"""What messages and metrics call the authority for timestamps, which stands among the witnesses there."""
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,11 +29,16 @@ def configured_peers(witnesses: Mapping[str, Witness]) -> tuple[Peer, ...]:
     """All of them, in the order of the configuration.
 
     Raises:
-        ConfigError: A key is no witness's verifier key, or stands there twice.
+        ConfigError: A key is no witness's verifier key, or stands there twice; or a name is taken.
     """
     peers: list[Peer] = []
     taken: set[bytes] = set()
     for name, witness in witnesses.items():
+        if name == AUTHORITY:
+            raise ConfigError(
+                f"witnesses.{name}: metrics call the authority for timestamps so; give the witness another name. "
+                "Nothing was started"
+            )
         try:
             keys = tuple(parse_vkey(vkey) for vkey in witness.vkeys)
         except FormatError as error:

@@ -16,16 +16,15 @@ from affidavit.ledger.layout import LogLayout
 from affidavit.ledger.timestamping import Authority, Post, timestamp_head
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
 from affidavit.witness.heads import Head
+from affidavit.witness.peers import AUTHORITY
 
-NAME: Final = "timestamps"
-"""What messages and metrics call the authority, whatever its address is."""
 _KIND: Final = ".tsr"
 
 
 class TimestampAttestor:
     """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the vkeys of our logs."""
 
-    name: Final = NAME
+    name: Final = AUTHORITY
     epochs_only: Final = True
 
     def __init__(

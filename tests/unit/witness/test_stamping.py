@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from affidavit.config import parse_config
+from affidavit.errors import ConfigError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
 from affidavit.ledger.timestamping import Authority
 from affidavit.serve.plan import ANCHOR, plan_for
+from affidavit.settings.witnesses import Witness
 from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.timestamp import open_timestamp
 from affidavit.witness.anchor import Attesting
-from affidavit.witness.stamping import NAME, TimestampAttestor
+from affidavit.witness.peers import configured_peers
+from affidavit.witness.stamping import TimestampAttestor
 from tests.support import tsa
 from tests.support.installation import Installation, chat_request, chat_response, write_call
 
@@ -119,4 +122,9 @@ def test_the_process_runs_where_an_authority_is_configured() -> None:
     both = parse_config(b'[timestamps]\nurl = "http://tsa.example"\ncertificates = "r.pem"\n', name="affidavit.toml")
     assert ANCHOR not in plan_for(plain, purpose="service")[0]
     assert ANCHOR in plan_for(both, purpose="service")[0]
-    assert NAME == "timestamps"
+
+
+def test_no_witness_has_the_name_of_the_authority_in_metrics() -> None:
+    witness = Witness(url="http://witness.example", vkeys=())
+    with pytest.raises(ConfigError, match="another name"):
+        configured_peers({TimestampAttestor.name: witness})
