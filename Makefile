@@ -22,10 +22,11 @@ PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 # Line coverage that a full run must reach, in percent. Here and not in pyproject.toml, so that `pytest PATH` works.
 COVERAGE_MIN := 90
 
-# Minutes of a whole service, handled roughly and read through every door, and of every write step that fails or is the
-# last: `make kills`, and not part of `make test`.
+# Minutes of a whole service, handled roughly and read through every door, of every write step that fails or is the last,
+# and of ledgers changed at random: `make kills`, and not part of `make test`.
 ROUGH := tests/kills tests/faults tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
-  tests/integration/service/test_operations.py tests/integration/service/test_service.py
+  tests/integration/service/test_operations.py tests/integration/service/test_service.py \
+  tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
 
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.

@@ -257,10 +257,7 @@ def test_all_workers_share_one_free_port():
 
 
 def holder_of(port=0):
-    holder = socket.socket()
-    holder.bind(("127.0.0.1", port))
-    holder.listen()
-    return holder
+    return socket.create_server(("127.0.0.1", port), reuse_port=False)
 
 
 def two_ports():
