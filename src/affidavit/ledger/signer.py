@@ -273,6 +273,9 @@ class Signer:
                     f"directory from its backup"
                 )
                 raise SignerRefusedError(message) from error
+            if found.rotations:
+                # An earlier sync of its name may have failed: what is told from here on must outlive the machine.
+                self._disk.fsync_directory(directory)
             self._logs[log] = found
         return found
 

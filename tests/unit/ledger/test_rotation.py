@@ -171,6 +171,39 @@ def test_at_every_operation_one_size_has_one_pair_of_keys(tmp_path: Path, kind: 
         assert seeds(directory) == {"2.ed25519", "2.mldsa44"}
 
 
+def test_after_an_error_the_signer_remembers_what_the_disk_has(tmp_path: Path) -> None:
+    """Whoever asked may never ask again, and the same process goes on signing: then, too, one size has one pair."""
+    base = tmp_path / "base"
+    signer = make_signer(base, disk=QuickDisk())
+    signer.create(log="default", origin=ORIGIN)
+    sign(signer, 0, 4)
+    kept = set()
+    for place in range(100):
+        directory, count = tmp_path / str(place), -1
+        shutil.copytree(base, directory)
+
+        def before(_operation: str, _path: str, place: int = place) -> None:
+            nonlocal count
+            count += 1
+            if count == place:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        living = make_signer(directory, disk=QuickDisk(before))
+        try:
+            living.rotate(log="default", after=4)
+        except OSError:
+            pass
+        else:
+            break
+        told = living.rotations("default")
+        data = sign(living, 4, 7)
+        keys = history(make_signer(directory, disk=QuickDisk()))
+        assert len(keys.generations) == len(told) + 1
+        assert open_log_head(data, keys.at(7)).checkpoint == head(7)
+        kept.add(len(told))
+    assert kept == {0, 1}, "both a hand-over that was lost and one that was not"
+
+
 def run_with_fault(directory: Path, place: int, kind: str) -> list[tuple[int, bytes]]:
     count = -1
     released: list[tuple[int, bytes]] = []
