@@ -447,10 +447,10 @@ class Head(NamedTuple):
             return f"the head is of {self.origin}, the keys of {keys.origin}"
         if len(self.signatures) < 2 or any(name != self.origin for name, _ in self.signatures[:2]):
             return "it does not begin with the two signatures of its log"
-        first, second = self.signatures[0][1], self.signatures[1][1]
+        first = self.signatures[0][1]
         if first[:4] != keys.ed25519_id or not keys.ed25519.verify(self.text, first[4:]):
             return "the Ed25519 signature is wrong"
-        if not self._is_cosigned(keys, second):
+        if not self._is_cosigned(keys, self.signatures[1][1]):
             return "the ML-DSA-44 cosignature is wrong"
         return None
 
@@ -494,6 +494,62 @@ def parse_head(data: bytes) -> Head:
     if not origin or not DECIMAL.fullmatch(size) or int(size) >= 1 << 63 or len(decode_base64(root)) != 32:
         raise Damage("HEAD", "origin, size or root of a head is malformed")
     return Head(origin, int(size), decode_base64(root), (text + "\n").encode(), signatures)
+
+
+class KeyHistory(NamedTuple):
+    """All pairs of keys of one log, oldest first, each with the size after which it signs: the size tells the pair."""
+
+    generations: list[tuple[int, LogKeys]]
+
+    def at(self, size: int) -> LogKeys:
+        return [keys for after, keys in self.generations if size > after][-1]
+
+    @property
+    def origin(self) -> str:
+        return self.generations[0][1].origin
+
+    def extended(self, stated: dict[str, Any]) -> KeyHistory:
+        """With one hand-over more, which both old keys and both new ones must have signed."""
+        last, old = self.generations[-1]
+        new, after = parse_vkeys((stated["vkeys"][0], stated["vkeys"][1])), stated["after"]
+        if stated["origin"] != old.origin or new.origin != old.origin or new.vkeys == old.vkeys:
+            raise Damage("KEY-ROTATE", "the new keys are another log's, or the old ones")
+        if after <= last or len(self.generations) >= GENERATIONS_MAX:
+            raise Damage("KEY-ROTATE", "it does not come after the one before")
+        text = "".join(f"{x}\n" for x in ("affidavit/rotate/v1", new.origin, after, *new.vkeys)).encode()
+        keys: tuple[Ed25519Key | MlDsa44Key, ...] = (old.ed25519, old.mldsa44, new.ed25519, new.mldsa44)
+        for key, signature in zip(keys, stated["signatures"]):
+            if not key.verify(text, decode_base64url(signature)):
+                raise Damage("KEY-ROTATE", "one of its four signatures does not hold")
+        return KeyHistory([*self.generations, (after, new)])
+
+
+GENERATIONS_MAX = 1000  # pairs of keys of one log
+
+
+def decode_base64url(text: str) -> bytes:
+    try:
+        data = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise Damage("BASE64", "base64url is malformed") from None
+    if binascii.b2a_base64(data, newline=False).translate(bytes.maketrans(b"+/", b"-_")).rstrip(b"=") != text.encode():
+        raise Damage("BASE64", "base64url is not canonical")
+    return data
+
+
+def wrong_signers(data: bytes, keys: KeyHistory) -> tuple[str, str] | None:
+    """Code and reason, where a head that does not hold was signed by keys of its log that may not sign it so."""
+    try:
+        head = parse_head(data)
+    except Damage:
+        return None
+    for _, pair in keys.generations:
+        if lone := head.lone_signer(pair):
+            return "ONE-SIGNATURE", f"only the {lone} key of its log signed it, and both must"
+        if head.objection(pair) is None and len(head.signatures) == 2:
+            wrong = keys.at(head.size) is not pair
+            return ("KEY-GENERATION", "signed by keys that sign no heads of this size") if wrong else None
+    return None
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -834,6 +890,9 @@ _reconciliation |= {"first_day": _date, "last_day": _date}
 _reconciliation |= dict.fromkeys(("matched", "missing", "extra", "missing_requests"), _count)
 _creation = {"project": _project, "origin": _text, "vkeys": lambda v: _array(_text)(v) and len(v) == 2}
 _promise_key = {"vkey": _text}
+_signatures = _array(_matching(r"[A-Za-z0-9_-]{1,4096}"))
+_rotation = {"log": _project, "origin": _text, "after": _count, "vkeys": _creation["vkeys"]}
+_rotation |= {"signatures": lambda v: _signatures(v) and len(v) == 4}
 
 _signature, _word = _matching(r"[A-Za-z0-9_-]{85}[AQgw]"), _matching("[a-z][a-z0-9_]{0,31}")
 _approvals = _array(_object({"approver": _project, "signature": _signature}))
@@ -885,6 +944,7 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "usage.reconciled": _object(_reconciliation),
     "config.change": _with_optional(_config, {"masking": _digest, "mark": lambda v: _array(_project)(v) and v != []}),
     "promise.key": _object(_promise_key),
+    "key.rotate": _object(_rotation),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 CALLS = frozenset({b"llm.request", b"llm.response"})
@@ -962,6 +1022,7 @@ class Testimony:
         self.origins: set[str] = set()
         self.config: str | None = None
         self.promise_vkeys: list[str] = []
+        self.rotations: list[tuple[int, dict[str, Any]]] = []  # hand-overs of keys, each with its leaf
         self.roster: list[dict[str, Any]] = []
         self.ever_on_roster: set[str] = set()
         self.open_calls: dict[bytes, tuple[int, int]] = {}  # intents without outcome: leaf and time
@@ -1047,16 +1108,7 @@ class Testimony:
         elif kind == "key.sheet":
             self._sheet(index, data)
         elif kind == "gap":
-            key = (data["id"].encode(), data["boot"].encode())
-            if data["reason"] == "mark":  # no number is missing: these calls never had one
-                what = f"entry {index}: {data['count'] or 'some'} calls at {shown(key)} went out without a record"
-                self.report.warn("GAP", self.log, what, "completeness")
-                return
-            self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
-            if data["last"] is None:
-                self.living.pop(key, None)
-            numbers = f"{data['first']} to {data['last'] or 'an unknown number'} of {shown(key)}"
-            self.report.warn("GAP", self.log, f"entry {index}: {numbers} were lost ({data['reason']})", "completeness")
+            self._gap(index, data)
         elif kind == "project.create":
             if data["project"] in self.projects or data["origin"] in self.origins:
                 what = f"entry {index}: project or origin was created before; the first stands"
@@ -1066,10 +1118,25 @@ class Testimony:
                 self.origins.add(data["origin"])
         elif kind == "config.change":
             self.config = data["sha256"]
+        elif kind == "key.rotate":
+            self.rotations.append((index, data))
         elif kind == "promise.key":
             self.promise_vkeys.append(data["vkey"])
         elif kind != "bundle.export":
             self.acts.append(Act(index, self.sources[source][1], kind, data))
+
+    def _gap(self, index: int, data: dict[str, Any]) -> None:
+        """Numbers that no leaf will have, or calls that never had one."""
+        key = (data["id"].encode(), data["boot"].encode())
+        if data["reason"] == "mark":  # no number is missing: these calls never had one
+            what = f"entry {index}: {data['count'] or 'some'} calls at {shown(key)} went out without a record"
+            self.report.warn("GAP", self.log, what, "completeness")
+            return
+        self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
+        if data["last"] is None:
+            self.living.pop(key, None)
+        numbers = f"{data['first']} to {data['last'] or 'an unknown number'} of {shown(key)}"
+        self.report.warn("GAP", self.log, f"entry {index}: {numbers} were lost ({data['reason']})", "completeness")
 
     def _close(self, index: int, data: dict[str, Any]) -> None:
         if not self.is_open or data["epoch"] != self.epoch:
@@ -1473,7 +1540,7 @@ class Log:
         report: Report,
         *,
         name: str,
-        keys: LogKeys | None,
+        keys: KeyHistory | None,
         files: set[str],
         wanted: frozenset[bytes],
         rules: Rules,
@@ -1521,16 +1588,15 @@ class Log:
             data = self.directory.read(name, NOTE_BYTES_MAX)
             head = parse_head(data)
             if len(head.signatures) != 2:
-                if self.keys and (lone := head.lone_signer(self.keys)):
-                    what = f"{name}: only the {lone} key of its log signed it, and both must"
-                    self.fail("ONE-SIGNATURE", what, "authority")
                 raise Damage("HEAD", "it has not exactly two signatures")
-            if self.keys and (objection := head.objection(self.keys)):
+            if self.keys and (objection := head.objection(self.keys.at(head.size))):
                 raise Damage("SIGNATURE", objection)
             if self.origin not in (None, head.origin):
                 raise Damage("ORIGIN", "its origin is not that of the log's other heads")
         except Damage as damage:
             self.fail(damage.code, f"{name}: {damage}")
+            if self.keys and damage.code in ("HEAD", "SIGNATURE") and (wrong := wrong_signers(data, self.keys)):
+                self.fail(wrong[0], f"{name}: {wrong[1]}", "authority")
             return None
         self.origin = head.origin
         return head, data
@@ -1600,7 +1666,7 @@ class Log:
             head = parse_head(self.directory.read(self.place + "tree/checkpoint", NOTE_BYTES_MAX))
         except Damage:
             return
-        if self.keys is None or head.objection(self.keys) is None:
+        if self.keys is None or head.objection(self.keys.at(head.size)) is None:
             self.size_pending = max(self.size_pending, head.size)
         for first, end in ranges:
             if first <= self.size_pending:
@@ -2144,7 +2210,8 @@ class Verification:
         self.directory, self.report = Directory(path), report
         self.pins, self.policy, self.promises, self.rules = given
         self.anchors: dict[str, dict[int, str]] = {}  # log: size and name of each head in anchors/
-        self.keys: dict[str, LogKeys | None] = {"system": system_keys}
+        self.system_keys = system_keys  # as they were given
+        self.keys: dict[str, KeyHistory | None] = {}
         self.logs: dict[str, Examined] = {}
         self.moved = False  # whether files came or went while they were read
 
@@ -2162,11 +2229,15 @@ class Verification:
             self.report.warn("DAMAGED-WAL", None, what)
 
         files_of = grouped(names, "logs/")
-        self.check("logs/system", "system", self.examine_log, "system", files_of.pop("logs/system", set()))
+        system_files = files_of.pop("logs/system", set())
+        self.keys["system"] = self.keys_of_system(system_files)
+        self.check("logs/system", "system", self.examine_log, "system", system_files)
         told = self.logs["system"].told if "system" in self.logs else Testimony(self.report, "system")
+        self.check("system", "system", self.hear_rotations, told, {name.partition("/")[2] for name in files_of})
         for place in sorted(files_of):
             log = place.partition("/")[2]
-            self.keys[log] = self.project_keys(log, told)
+            if log not in self.keys:
+                self.keys[log] = self.project_keys(log, told)
             self.check(place, log, self.examine_log, log, files_of[place])
         self.check("system", "system", self.check_projects, told)
         self.check("acts", "system", self.check_acts)
@@ -2203,26 +2274,103 @@ class Verification:
         log = Log(self.directory, self.report, name=name, keys=keys, files=files, wanted=wanted, rules=self.rules)
         self.logs[name] = log.examine(sizes)
 
-    def project_keys(self, log: str, told: Testimony) -> LogKeys | None:
+    def keys_of_system(self, files: set[str]) -> KeyHistory | None:
+        """The system log's keys, of which any one pair was given.
+
+        Its heads are judged before its leaves are heard, so its hand-overs are looked up first; `hear_rotations`
+        demands that they stand in the tree.
+        """
+        if self.system_keys is None:
+            return None
+        given, created, stated = self.system_keys, None, []
+        newest: dict[int, tuple[int, str]] = {}
+        for name in files:
+            tile = re.fullmatch(r"logs/system/" + TILE_PATH, name)
+            if tile and tile["level"] == "entries":
+                number, width = int(tile["number"].replace("/", "").replace("x", "")), int(tile["width"] or TILE)
+                newest[number] = max(newest.get(number, (0, "")), (width, name))
+        for _, (_, name) in sorted(newest.items()):
+            try:
+                leaves = split_entries(self.directory.read(name, BUNDLE_BYTES_MAX)) or []
+            except Damage:
+                continue
+            for leaf in leaves:
+                match = LEAF.fullmatch(leaf) if b'"type":"key.rotate"' in leaf or b'"project.create"' in leaf else None
+                try:
+                    facts = public_facts("system", match) if match else None
+                except Damage:
+                    continue
+                if match and facts and match["type"] == b"key.rotate" and facts["log"] == "system":
+                    stated.append(facts)
+                elif match and facts and match["type"] == b"project.create" and facts["project"] == "system":
+                    created = created or facts
+        if not stated or created is None:
+            return KeyHistory([(-1, given)])
+        try:
+            history = KeyHistory([(-1, parse_vkeys((created["vkeys"][0], created["vkeys"][1])))])
+        except Damage:
+            return KeyHistory([(-1, given)])
+        for facts in stated:
+            try:
+                history = history.extended(facts)
+            except Damage:
+                continue  # it is named when it is heard
+        known = any(keys.vkeys == given.vkeys for _, keys in history.generations)
+        return history if known else KeyHistory([(-1, given)])
+
+    def hear_rotations(self, told: Testimony, places: set[str]) -> None:
+        """The keys of every log from here on, as the leaves of the system log hand them over."""
+        judged_by = self.keys["system"]
+        if judged_by is None:
+            return
+        heard: dict[str, KeyHistory | None] = {"system": KeyHistory(judged_by.generations[:1])}
+        for log in sorted({*told.projects} - {"system"}):
+            # A project without a directory may still have hand-overs; what is wrong with its keys is said elsewhere.
+            heard[log] = self.project_keys(log, told) if log in places else self.created_keys(log, told)
+        for index, facts in told.rotations:
+            log, where = facts["log"], f"entry {index} of the system log"
+            if log not in heard:
+                self.report.fail("KEY-ROTATE", log, f"{where}: hands over a log that it does not know")
+                continue
+            before = heard[log]
+            if before is None:
+                continue
+            try:
+                if log == "system" and facts["after"] != index + 1:
+                    raise Damage("KEY-ROTATE", "it is not the last leaf that the old keys cover")
+                heard[log] = before.extended(facts)
+            except Damage as damage:
+                self.report.fail("KEY-ROTATE", log, f"{where}: may not hand over the keys: {damage}", "authority")
+        if heard.pop("system") != judged_by and not told.unreadable:
+            what = "its heads are signed by keys that no leaf of its tree hands over to"
+            self.report.fail("KEY-ROTATE", "system", what, "authority")
+        self.keys.update({log: keys for log, keys in heard.items() if log in places})
+
+    def created_keys(self, log: str, told: Testimony) -> KeyHistory | None:
+        created = told.projects[log]
+        try:
+            keys = parse_vkeys((created["vkeys"][0], created["vkeys"][1]))
+        except Damage:
+            return None
+        right = keys.origin == created["origin"] and keys.origin.endswith("/" + log)
+        return KeyHistory([(-1, keys)]) if right else None
+
+    def project_keys(self, log: str, told: Testimony) -> KeyHistory | None:
         """The keys that the system log gave this project; they are worth as much as the system log's signature."""
         if log not in told.projects:
             self.report.fail("UNKNOWN-LOG", log, f"logs/{log}: no project.create in the system log names it")
             return None
         if self.keys["system"] is None:
             return None
-        created = told.projects[log]
-        try:
-            keys = parse_vkeys((created["vkeys"][0], created["vkeys"][1]))
-            if keys.origin != created["origin"] or not keys.origin.endswith("/" + log):
-                raise Damage("VKEY", "they or the origin are another log's")
-        except Damage as damage:
-            self.report.fail("VKEY", log, f"the keys in its project.create: {damage}")
-            return None
+        keys = self.created_keys(log, told)
+        if keys is None:
+            self.report.fail("VKEY", log, "its project.create gives no two verifier keys under its origin")
         return keys
 
     def check_projects(self, told: Testimony) -> None:
         """The system log about itself, then its newest roster: a log cannot vanish, shrink or be exchanged."""
-        own, keys = next(iter(told.projects.values()), None), self.keys["system"]
+        own, known = next(iter(told.projects.values()), None), self.keys["system"]
+        keys = known.generations[0][1] if known else None
         if keys and not told.unreadable and own != {"project": "system", "origin": keys.origin, "vkeys": [*keys.vkeys]}:
             self.report.fail(
                 "VKEY", "system", "its first project.create does not give the keys that it is checked with"
@@ -2291,7 +2439,7 @@ class Verification:
             head = parse_head(self.directory.read(f"logs/{log.name}/heads/{log.size}", NOTE_BYTES_MAX))
         except Damage:
             return NOT_ASSESSED, "PROMISE-OPEN", "no leaf has its digest, and the newest head cannot be dated"
-        if len(head.signatures) != 2 or head.objection(keys):
+        if len(head.signatures) != 2 or head.objection(keys.at(log.size)):
             return NOT_ASSESSED, "PROMISE-OPEN", "no leaf has its digest, and the newest head cannot be dated"
         head_s = int.from_bytes(head.signatures[1][1][4:12], "big")
         if head_s > promise.seal_by_s:
@@ -2311,11 +2459,14 @@ class Verification:
             elif keys is None:
                 what = f"{pin.file}: without keys nobody can say who signed it"
                 self.report.add("anchor", NOT_ASSESSED, "NO-VKEY", log.name, what)
-            elif objection := pin.head.objection(keys):
+            elif objection := pin.head.objection(keys.at(size)):
                 self.report.fail("PIN", log.name, f"{pin.file}: not a head that this log signed: {objection}", "anchor")
+                if wrong := wrong_signers(pin.data, keys):
+                    self.report.fail(wrong[0], log.name, f"{pin.file}: {wrong[1]}", "authority")
             elif self.is_of_this_tree(pin.head, log, pin.file, pin.data):
                 covered[log.name] = max(covered[log.name], size)
-        log_keys = [key for keys in self.keys.values() if keys for key in log_keys_of(keys)]
+        pairs = [pair for keys in self.keys.values() if keys for _, pair in keys.generations]
+        log_keys = [key for pair in pairs for key in log_keys_of(pair)]
         quorum = Quorum(self.policy, log_keys) if self.policy else None
         for log in self.logs.values():
             self.check_anchors(log, quorum, covered)
@@ -2334,7 +2485,7 @@ class Verification:
                 head = parse_head(data)
                 if head.size != size:
                     raise Damage("ANCHOR", f"it is a head of size {head.size}")
-                if objection := head.objection(keys):
+                if objection := head.objection(keys.at(size)):
                     raise Damage("ANCHOR", objection)
                 met = quorum is not None and quorum.met(head)
             except Damage as damage:

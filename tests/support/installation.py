@@ -107,6 +107,8 @@ class Installation:
                 sign=lambda log, checkpoint, old, proof: self.signer.sign(
                     log=log, checkpoint=checkpoint, old_size=old, proof=proof
                 ),
+                rotate=lambda log, after: self.signer.rotate(log=log, after=after),
+                rotations=lambda log: self.signer.rotations(log),  # noqa: PLW0108 - looked up at each call
             ),
             private_key=lambda _: self.sealing_private,
             settings=SealerSettings(

@@ -1,4 +1,4 @@
-"""`affidavit keys backup`."""
+"""`affidavit keys backup` and `affidavit keys rotate`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from affidavit.cli.exit_codes import OK
-from affidavit.cli.present import print_json, remark
+from affidavit.cli.present import answers, print_json, remark
 from affidavit.errors import LayoutError
 from affidavit.ledger.backup_note import BACKUP_NOTE_NAME, BackupNote, write_backup_note
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import LOCK_NAME, Places, find_places, read_installation
 
-app = App(name="keys", help="Back up the keys.")
+app = App(name="keys", help="Back up the keys, and change those that sign a log.")
 
 SIGNER_STATE_NAME: Final = "state"
 """What a log's signer last signed, `signer/<log>/state`: put back, it would let the signer sign a second history."""
@@ -73,6 +73,42 @@ def backup(
             "is destroyed. "
             "Keep it away from the data directory, and replace it by a newer one."
         )
+    return OK
+
+
+@app.command
+def rotate(
+    log: Annotated[str, Parameter(help="The log whose signing keys are changed: a project's, or `system`.")],
+    /,
+    *,
+    json: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object.")] = False,
+) -> int:
+    """Give a log new signing keys. The old ones sign what is there, the new ones what comes; the change is a leaf.
+
+    ```
+    affidavit keys rotate default
+    affidavit keys rotate system
+    ```
+
+    The leaf `key.rotate` is signed by the old keys and by the new ones, and stands in the system log before any head
+    has the new keys. The old seeds are destroyed with the first head of the new ones. Verifier keys of the system log
+    that you gave to others stay good: from one pair follow the others. The newest lie in AFFIDAVIT_KEYS/public, those
+    before them beside them under numbers, for proofs and pins of their time. Make a new backup of the keys afterwards.
+    """
+    places = find_places(os.environ)
+    from affidavit.ledger.channel import connect
+    from affidavit.serve.reading import reading_service
+
+    with reading_service(places, environment=os.environ), connect(places.run, "sealer") as channel:
+        answer = channel.call({"op": "rotate", "log": log}).body
+    told = {"log": answer["log"], "after": answer["after"], "vkeys": answer["vkeys"]}
+    if json:
+        print_json(told)
+    else:
+        remark(f"heads of log {told['log']} with more than {told['after']} leaves have new keys:")
+        for vkey in told["vkeys"]:
+            answers().print(vkey, markup=False, soft_wrap=True)
+        remark("make a new backup of the keys: `affidavit keys backup`")
     return OK
 
 

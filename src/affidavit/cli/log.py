@@ -89,7 +89,7 @@ def timestamp(
         found = timestamp_head(
             log,
             size=size,
-            vkeys=parse_vkeys_file(vkeys.read_bytes()),
+            vkeys=[parse_vkeys_file(path.read_bytes()) for path in places.all_vkeys(log.name)],
             authority=authority,
             random=os.urandom,
             disk=disk,

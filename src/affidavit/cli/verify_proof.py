@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from affidavit.cli.exit_codes import FINDING, OK
@@ -11,7 +12,7 @@ from affidavit.ledger.places import Places
 from affidavit.prove.proof import ProvedRecord, verify_proof_file
 from affidavit.prove.report import AXES
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
-from affidavit.tlog.note import encode_base64
+from affidavit.tlog.note import SignatureError, encode_base64
 from affidavit.tlog.proof import PROOF_SIZE_MAX, parse_proof
 
 
@@ -26,7 +27,7 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: b
     with path.open("rb") as file:
         data = file.read(PROOF_SIZE_MAX + 1)
     try:
-        proved = verify_proof_file(data, vkeys=_vkeys(data, vkey=vkey, places=places))
+        proved = _first_that_holds(data, _vkeys(data, vkey=vkey, places=places))
     except ConfigError:
         raise
     except AffidavitError as error:
@@ -42,18 +43,27 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: b
     return OK
 
 
-def _vkeys(data: bytes, *, vkey: Path | None, places: Places) -> LogVkeys:
+def _first_that_holds(data: bytes, pairs: list[LogVkeys]) -> ProvedRecord:
+    """The proof, by the keys that signed its head: a log whose keys were changed has several pairs."""
+    *others, last = pairs
+    for vkeys in others:
+        with contextlib.suppress(SignatureError):
+            return verify_proof_file(data, vkeys=vkeys)
+    return verify_proof_file(data, vkeys=last)
+
+
+def _vkeys(data: bytes, *, vkey: Path | None, places: Places) -> list[LogVkeys]:
     """From the file that was named, else from the key directory: those of the log that the proof is from."""
     if vkey is not None:
         try:
-            return parse_vkeys_file(vkey.read_bytes())
+            return [parse_vkeys_file(vkey.read_bytes())]
         except OSError as error:
             raise ConfigError(f"{vkey} cannot be read ({error.strerror}); nothing was checked") from error
     origin = parse_proof(data).head.partition(b"\n")[0].decode("utf-8", "replace")
-    for kept in sorted(places.public.glob("*.vkeys")):
-        found = parse_vkeys_file(kept.read_bytes())
-        if found.origin == origin:
-            return found
+    kept = [parse_vkeys_file(path.read_bytes()) for path in sorted(places.public.glob("*.vkeys"))]
+    found = [vkeys for vkeys in kept if vkeys.origin == origin]
+    if found:
+        return found
     raise ConfigError(
         "the two verifier keys of the log that this proof is from are not in the key directory; give them with --vkey. "
         "Nothing was checked"

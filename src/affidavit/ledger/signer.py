@@ -8,7 +8,13 @@ data directory does not put back the signer. Without state it refuses; this vers
 
 Required order: `create` once for a log → `sign` for each head. The same (size, root) may be signed again, with a later
 timestamp.
-Layout: ``signer/<log>/ed25519`` and ``signer/<log>/mldsa44`` (32-byte seeds, 0600), ``signer/<log>/state`` (JSON).
+
+Which keys sign is told by the size of the head: `rotate` makes a hand-over durable before it leaves, and from then on
+heads of more leaves are signed by the new keys and by no others, through any restart. The old seeds are unlinked once a
+head of the new ones is remembered: then nobody can sign with them any more.
+
+Layout: ``signer/<log>/ed25519`` and ``signer/<log>/mldsa44`` (32-byte seeds, 0600), ``signer/<log>/state`` (JSON);
+after rotations ``signer/<log>/<generation>.ed25519``, ``.mldsa44`` and ``.rotation`` (JSON), generations from 2.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import MlDsa44Cosigner, sign_checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT, ProofError, verify_consistency
 from affidavit.tlog.note import Ed25519Signer, format_vkey
+from affidavit.tlog.rotation import sign_rotation
 
 SEED_BYTES = 32
 
@@ -38,13 +45,34 @@ class SignerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     root: str
 
 
+class SavedRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A hand-over as the signer keeps it, and as the leaf that announces it has it."""
+
+    after: int
+    old: tuple[str, str]
+    """The vkeys that end here."""
+    vkeys: tuple[str, str]
+    signatures: tuple[str, ...]
+
+
+Pair = tuple[Ed25519Signer, MlDsa44Cosigner]
+
+
 class _Log(msgspec.Struct):
     """A log that the signer serves. Owner: the signer."""
 
-    ed25519: Ed25519Signer
-    mldsa44: MlDsa44Cosigner
+    pairs: list[Pair | None]
+    """By generation; ``None`` where the seeds are gone."""
+    rotations: list[SavedRotation]
+    """Each leads to the next generation."""
     state: SignerState
     directory: Path
+    swept: int = 0
+    """Generations whose seeds this process has made sure are gone."""
+
+    def generation_at(self, size: int) -> int:
+        """Index of the pair that signs a head of this size."""
+        return sum(size > rotation.after for rotation in self.rotations)
 
 
 class Signer:
@@ -69,7 +97,7 @@ class Signer:
         directory = self._directory / log
         state = directory / "state"
         if not state.exists():
-            if (directory / "ed25519").exists() and not self._half_made(directory):
+            if any(directory.glob("*ed25519")) and not self._half_made(directory):
                 message = (
                     f"the signer has keys for log {log} but no state of what it last signed, so it signs nothing for "
                     "it any more, and this version has no way to go on. The log itself is untouched"
@@ -92,7 +120,54 @@ class Signer:
                 f"the signer knows log {log} under another origin; the data directory belongs to another installation"
             )
             raise SignerRefusedError(message)
-        return format_vkey(opened.ed25519.key), format_vkey(opened.mldsa44.key)
+        if opened.rotations:
+            return opened.rotations[-1].vkeys
+        pair = self._pair(opened, 0, log)
+        return format_vkey(pair[0].key), format_vkey(pair[1].key)
+
+    def rotations(self, log: str) -> tuple[SavedRotation, ...]:
+        """All hand-overs of a log, oldest first; each is to be announced by a leaf before a head follows it."""
+        return tuple(self._open(log).rotations)
+
+    def rotate(self, *, log: str, after: int) -> SavedRotation:
+        """Make new keys for a log, for heads of more than `after` leaves; the same question gives the same answer.
+
+        Raises:
+            SignerRefusedError: A head of more leaves was signed already, or a hand-over still waits for its first head.
+        """
+        opened = self._open(log)
+        if opened.rotations and opened.rotations[-1].after == after:
+            return opened.rotations[-1]
+        if after < opened.state.size or (opened.rotations and opened.state.size <= opened.rotations[-1].after):
+            message = (
+                f"log {log} cannot change its keys after {after} leaves: a head of {opened.state.size} was signed, or "
+                "the last change waits for its first head. Nothing was changed"
+            )
+            raise SignerRefusedError(message)
+        generation = len(opened.pairs) + 1
+        seeds = [opened.directory / f"{generation}.{name}" for name in ("ed25519", "mldsa44")]
+        for seed in seeds:
+            # If we die before the rotation is whole, nothing was ever signed with these, and they are made anew.
+            self._disk.replace(seed, self._random(SEED_BYTES))
+        new = _read_pair(seeds[0], seeds[1], opened.state.origin)
+        signed = sign_rotation(after=after, old=self._pair(opened, len(opened.pairs) - 1, log), new=new)
+        saved = SavedRotation(
+            after=after,
+            old=opened.rotations[-1].vkeys if opened.rotations else self.create(log=log, origin=opened.state.origin),
+            vkeys=(format_vkey(signed.vkeys.ed25519), format_vkey(signed.vkeys.mldsa44)),
+            signatures=tuple(map(b64u, signed.signatures)),
+        )
+        # From here on heads of more leaves have the new keys only, though nobody was told yet; if we die now, whoever
+        # asks again gets this very hand-over.
+        try:
+            self._disk.replace(opened.directory / f"{generation}.rotation", msgspec.json.encode(saved, order="sorted"))
+        except BaseException:
+            # It may be there or not: what we remember must not differ from the disk, or one size gets two keys.
+            self._logs.pop(log, None)
+            raise
+        opened.rotations.append(saved)
+        opened.pairs.append(new)
+        return saved
 
     def sign(self, *, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         """Sign a head; `proof` is the RFC 6962 consistency proof from the size last signed.
@@ -119,7 +194,9 @@ class Signer:
             # we remember must not run ahead of the disk: the same head would be signed at the second asking.
             self._save(opened.directory, state)
             opened.state = state
-        return sign_checkpoint(checkpoint, signer=opened.ed25519, cosigner=opened.mldsa44, timestamp=self._clock_s())
+        self._forget_old_seeds(opened)
+        ed25519, mldsa44 = self._pair(opened, opened.generation_at(checkpoint.size), log)
+        return sign_checkpoint(checkpoint, signer=ed25519, cosigner=mldsa44, timestamp=self._clock_s())
 
     def last(self, log: str) -> SignerState:
         """What was signed last for a log."""
@@ -158,19 +235,75 @@ class Signer:
     def _save(self, directory: Path, state: SignerState) -> None:
         self._disk.replace(directory / "state", msgspec.json.encode(state, order="sorted"))
 
+    def _pair(self, opened: _Log, generation: int, log: str) -> Pair:
+        pair = opened.pairs[generation]
+        if pair is None:
+            message = f"the keys that signed heads of log {log} at this size are destroyed; nothing was signed"
+            raise SignerRefusedError(message)
+        return pair
+
+    def _forget_old_seeds(self, opened: _Log) -> None:
+        """Unlink the seeds of generations that sign no head any more; a death in between leaves that to the next."""
+        current = opened.generation_at(opened.state.size)
+        for generation in range(opened.swept, current):
+            opened.pairs[generation] = None
+            for path in _seeds(opened.directory, generation):
+                self._disk.unlink(path)
+            self._disk.fsync_directory(opened.directory)
+            opened.swept = generation + 1
+
     def _open(self, log: str) -> _Log:
         found = self._logs.get(log)
         if found is None:
             directory = self._directory / log
             try:
                 state = msgspec.json.decode((directory / "state").read_bytes(), type=SignerState)
-                ed25519 = Ed25519Signer.from_seed(name=state.origin, seed=(directory / "ed25519").read_bytes())
-                mldsa44 = MlDsa44Cosigner.from_seed(name=state.origin, seed=(directory / "mldsa44").read_bytes())
+                rotations = _read_rotations(directory)
+                found = _Log(
+                    pairs=[
+                        _open_pair(directory, generation, state, rotations) for generation in range(len(rotations) + 1)
+                    ],
+                    rotations=rotations,
+                    state=state,
+                    directory=directory,
+                )
             except (OSError, msgspec.MsgspecError, FormatError) as error:
                 message = (
                     f"the signer has no usable keys or state for log {log}; it signs nothing. Restore the key "
                     f"directory from its backup"
                 )
                 raise SignerRefusedError(message) from error
-            found = self._logs[log] = _Log(ed25519, mldsa44, state, directory)
+            if found.rotations:
+                # An earlier sync of its name may have failed: what is told from here on must outlive the machine.
+                self._disk.fsync_directory(directory)
+            self._logs[log] = found
         return found
+
+
+def _seeds(directory: Path, generation: int) -> tuple[Path, Path]:
+    """Where the seeds of a generation (from 0) lie."""
+    prefix = "" if generation == 0 else f"{generation + 1}."
+    return directory / f"{prefix}ed25519", directory / f"{prefix}mldsa44"
+
+
+def _read_pair(ed25519: Path, mldsa44: Path, origin: str) -> Pair:
+    return (
+        Ed25519Signer.from_seed(name=origin, seed=ed25519.read_bytes()),
+        MlDsa44Cosigner.from_seed(name=origin, seed=mldsa44.read_bytes()),
+    )
+
+
+def _open_pair(directory: Path, generation: int, state: SignerState, rotations: list[SavedRotation]) -> Pair | None:
+    """The keys of a generation; those that sign no head any more may be gone, or half gone."""
+    is_over = generation < len(rotations) and state.size > rotations[generation].after
+    paths = _seeds(directory, generation)
+    if is_over and not all(path.exists() for path in paths):
+        return None
+    return _read_pair(*paths, state.origin)
+
+
+def _read_rotations(directory: Path) -> list[SavedRotation]:
+    rotations: list[SavedRotation] = []
+    while (path := directory / f"{len(rotations) + 2}.rotation").exists():
+        rotations.append(msgspec.json.decode(path.read_bytes(), type=SavedRotation))
+    return rotations

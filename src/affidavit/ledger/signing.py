@@ -18,7 +18,7 @@ from affidavit.ledger.channel import Channel, Peer, Reply, Server, connect
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places
-from affidavit.ledger.signer import Signer
+from affidavit.ledger.signer import SavedRotation, Signer
 from affidavit.text import b64u, parse_b64u
 from affidavit.tlog.checkpoint import Checkpoint
 
@@ -38,6 +38,15 @@ class _Sign(msgspec.Struct, frozen=True, tag_field="op", tag="sign"):
     root: str
     old_size: int
     proof: tuple[str, ...]
+
+
+class _Rotate(msgspec.Struct, frozen=True, tag_field="op", tag="rotate"):
+    log: str
+    after: int
+
+
+class _Rotations(msgspec.Struct, frozen=True, tag_field="op", tag="rotations"):
+    log: str
 
 
 def run(
@@ -65,12 +74,16 @@ def run(
 
 def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
     try:
-        request = msgspec.convert(body, _Create | _Sign)
+        request = msgspec.convert(body, _Create | _Sign | _Rotate | _Rotations)
     except msgspec.ValidationError as error:
         message = "the signer does not know this question; nothing was signed"
         raise FormatError(message) from error
     if isinstance(request, _Create):
         return Reply({"vkeys": signer.create(log=request.log, origin=request.origin)})
+    if isinstance(request, _Rotate):
+        return Reply({"rotation": msgspec.to_builtins(signer.rotate(log=request.log, after=request.after))})
+    if isinstance(request, _Rotations):
+        return Reply({"rotations": msgspec.to_builtins(signer.rotations(request.log))})
     checkpoint = Checkpoint(request.origin, request.size, parse_b64u(request.root))
     proof = tuple(map(parse_b64u, request.proof))
     return Reply({}, (signer.sign(log=request.log, checkpoint=checkpoint, old_size=request.old_size, proof=proof),))
@@ -88,6 +101,16 @@ class SignerClient:
         body, _ = self._call({"op": "create", "log": log, "origin": origin})
         ed25519, mldsa44 = body["vkeys"]
         return ed25519, mldsa44
+
+    def rotate(self, log: str, after: int) -> SavedRotation:
+        """The hand-over to new keys, for heads of more than `after` leaves."""
+        body, _ = self._call({"op": "rotate", "log": log, "after": after})
+        return msgspec.convert(body["rotation"], SavedRotation)
+
+    def rotations(self, log: str) -> tuple[SavedRotation, ...]:
+        """All hand-overs of a log, oldest first."""
+        body, _ = self._call({"op": "rotations", "log": log})
+        return msgspec.convert(body["rotations"], tuple[SavedRotation, ...])
 
     def sign(self, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         """A signed head."""

@@ -37,7 +37,7 @@ from affidavit.errors import FormatError, TimestampError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
 from affidavit.tlog.certificate import Certificate
-from affidavit.tlog.cosignature import LogVkeys, verify_log_head
+from affidavit.tlog.cosignature import LogVkeys, verify_head_by_any
 from affidavit.tlog.timestamp import TIMESTAMP_BYTES_MAX, Timestamp, format_request, reduce_timestamp
 
 NONCE_BYTES: Final = 8
@@ -95,13 +95,15 @@ def timestamp_head(
     layout: LogLayout,
     *,
     size: int,
-    vkeys: LogVkeys,
+    vkeys: Sequence[LogVkeys],
     authority: Authority,
     random: Callable[[int], bytes],
     disk: Disk,
     post: Post | None = None,
 ) -> Timestamp | None:
     """Have the head of `size` stamped and keep the timestamp; ``None`` where it has one.
+
+    `vkeys` are all pairs of keys that the log ever had.
 
     Raises:
         TimestampError: As `ask_for_timestamp`.
@@ -110,7 +112,7 @@ def timestamp_head(
     if layout.timestamp(size).exists():
         return None
     head = layout.head(size).read_bytes()
-    verify_log_head(head, vkeys)
+    verify_head_by_any(head, vkeys)
     kept, timestamp = ask_for_timestamp(head, authority=authority, random=random, post=post)
     keep_timestamp(layout, size=size, timestamp=kept, disk=disk)
     return timestamp

@@ -20,10 +20,12 @@ from affidavit.errors import CorruptionError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import BODIES_MAGIC, HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC, LogLayout
 from affidavit.ledger.stage import Part
-from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import LogVkeys, verify_log_head
+from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
+from affidavit.tlog.cosignature import verify_log_head
 from affidavit.tlog.edge import EMPTY_EDGE, Edge, Growth, edge_at, grow
 from affidavit.tlog.merkle import consistency_proof
+from affidavit.tlog.note import parse_note
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import Tile, finished_tiles, node_reader
 
 ROW_BYTES = 88
@@ -40,10 +42,11 @@ class Sign(Protocol):
 class LogWriter:
     """The one writer of one log. Owner: the sealer's thread; the directory lock keeps others out."""
 
-    def __init__(self, *, layout: LogLayout, origin: str, vkeys: LogVkeys, sign: Sign, disk: Disk) -> None:
+    def __init__(self, *, layout: LogLayout, origin: str, keys: KeyHistory, sign: Sign, disk: Disk) -> None:
         self.layout: Final = layout
         self.origin: Final = origin
-        self._vkeys: Final = vkeys
+        self.keys = keys
+        """Which pair signs heads of which size; it grows with a rotation."""
         self._sign: Final = sign
         self._disk: Final = disk
         for directory in ("tree", "heads", "bodies", "headers", "sheets", "ids"):
@@ -204,7 +207,7 @@ class LogWriter:
 
     def _kept_head(self, path: Path, edge: Edge) -> bytes:
         head = path.read_bytes()
-        kept = verify_log_head(head, self._vkeys)
+        kept = verify_log_head(head, self.keys.at(edge.size))
         if (kept.size, kept.root) != (edge.size, edge.root):
             message = (
                 f"log {self.layout.name} has a head of size {edge.size} with another root; it is kept as evidence, "
@@ -226,7 +229,9 @@ class LogWriter:
             self._disk.unlink(leftover)
         if not self.layout.checkpoint.exists():
             return EMPTY_EDGE
-        checkpoint = verify_log_head(self.layout.checkpoint.read_bytes(), self._vkeys)
+        head = self.layout.checkpoint.read_bytes()
+        # Its own size names the keys that must have signed it: another size would need other keys' signatures.
+        checkpoint = verify_log_head(head, self.keys.at(parse_checkpoint(parse_note(head).text).size))
         edge = edge_at(checkpoint.size, self.layout.read_tree) if checkpoint.size else EMPTY_EDGE
         if checkpoint.origin != self.origin or edge.root != checkpoint.root:
             message = (

@@ -40,6 +40,7 @@ from affidavit.prove.leaves import (
     EpochOpen,
     Facts,
     Gap,
+    KeyRotate,
     Leaf,
     ProjectCreate,
     PromiseKey,
@@ -96,6 +97,8 @@ class Account:
         """By segment: the newest statement of the highest version."""
         self.projects: Final[dict[str, ProjectCreate]] = {}
         self.config: ConfigChange | None = None
+        self.rotations: Final[list[tuple[int, KeyRotate]]] = []
+        """Hand-overs of keys, each with its leaf."""
         self.promise_vkeys: Final[list[str]] = []
         """Of all keys that promises were ever made with, as they stand there."""
         self.roster: tuple[RosterRow, ...] = ()
@@ -292,6 +295,8 @@ class Account:
             self._create(index, facts)
         elif isinstance(facts, ConfigChange):
             self.config = facts
+        elif isinstance(facts, KeyRotate):
+            self.rotations.append((index, facts))
         elif isinstance(facts, PromiseKey):
             self.promise_vkeys.append(facts.vkey)
 

@@ -27,6 +27,7 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_note
 from affidavit.tlog.policy import Evaluation, Policy, evaluate
+from affidavit.tlog.rotation import KeyHistory
 
 _NAME: Final = re.compile(r"anchors/(0|[1-9][0-9]{0,18})\.witness")
 
@@ -60,13 +61,13 @@ class AnchorCheck:
         self._log_keys: Final = tuple(log_keys)
         self._findings: Final = findings
 
-    def check(self, log: Examined, names: dict[int, str], vkeys: LogVkeys | None) -> Anchors:
+    def check(self, log: Examined, names: dict[int, str], keys: KeyHistory | None) -> Anchors:
         """Judge every anchor of one log."""
         findings, anchors = self._findings.for_log(log.name), Anchors()
-        if names and vkeys is None:
+        if names and keys is None:
             what = f"{len(names)} heads in anchors/: without keys nobody can say who signed them"
             findings.not_assessed("NO-VKEY", what, axis="anchor")
-        if vkeys is None or log.root is None:
+        if keys is None or log.root is None:
             return anchors
         for size, name in sorted(names.items()):
             place = f"logs/{log.name}/{name}"
@@ -77,7 +78,7 @@ class AnchorCheck:
                     findings.fail(error.code, str(error), axis="anchor")
                 continue
             try:
-                head = _open(data, vkeys, size=size)
+                head = _open(data, keys.at(size), size=size)
                 evaluation = self._evaluate(data)
             except AffidavitError as error:
                 findings.fail("ANCHOR", f"{place}: {error}", axis="anchor")

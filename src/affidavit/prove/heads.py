@@ -12,9 +12,11 @@ import msgspec
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.report import LogFindings
+from affidavit.prove.rotations import judge_signers
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
-from affidavit.tlog.cosignature import LogVkeys, lone_signer, verify_log_head
+from affidavit.tlog.cosignature import verify_log_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, parse_note
+from affidavit.tlog.rotation import KeyHistory
 
 CHECKPOINT = "tree/checkpoint"
 
@@ -26,29 +28,30 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
     kept: dict[int, bytes]
 
 
-def open_head(data: bytes, vkeys: LogVkeys | None) -> Checkpoint:
+def open_head(data: bytes, keys: KeyHistory | None) -> Checkpoint:
     """What a head states.
 
     Raises:
         AffidavitError: It is none, or its log did not sign it.
     """
-    if vkeys is not None:
-        return verify_log_head(data, vkeys)
     note = parse_note(data)
     checkpoint = parse_checkpoint(note.text)
+    if keys is not None:
+        # The size that it states tells which keys must have signed that very size.
+        return verify_log_head(data, keys.at(checkpoint.size))
     if checkpoint.extensions or [line.name for line in note.signatures] != [checkpoint.origin] * 2:
         raise FormatError("a head has no extension lines, and exactly two signature lines by its origin")
     return checkpoint
 
 
 def read_heads(
-    files: Files, *, place: str, names: set[str], vkeys: LogVkeys | None, findings: LogFindings
+    files: Files, *, place: str, names: set[str], keys: KeyHistory | None, findings: LogFindings
 ) -> Heads | None:
     """All heads of the log at `place` (``logs/<log>/``), or ``None`` where there is not one that can be believed.
 
     `names` are the log's files; those that are heads are taken out of it.
     """
-    reading = _Reading(files, place, vkeys, findings)
+    reading = _Reading(files, place, keys, findings)
     names.discard(CHECKPOINT)
     data, newest = reading.read(CHECKPOINT)
     kept: dict[int, bytes] = {}
@@ -83,38 +86,33 @@ def read_heads(
 class _Reading:
     """Reads heads of one log that must all have one origin."""
 
-    def __init__(self, files: Files, place: str, vkeys: LogVkeys | None, findings: LogFindings) -> None:
+    def __init__(self, files: Files, place: str, keys: KeyHistory | None, findings: LogFindings) -> None:
         self._files = files
         self._place = place
-        self._vkeys = vkeys
+        self._keys = keys
         self._findings = findings
-        self._origin = vkeys.origin if vkeys is not None else ""
+        self._origin = keys.origin if keys is not None else ""
 
     def read(self, name: str) -> tuple[bytes, Checkpoint | None]:
         """One head and its bytes; anything that is wrong with it is a finding."""
         data = b""
         try:
             data = self._files.read(self._place + name, bytes_max=NOTE_SIZE_MAX)
-            head = open_head(data, self._vkeys)
+            head = open_head(data, self._keys)
         except UnusableFileError as error:
             self._findings.fail(error.code, str(error))
             return data, None
         except AffidavitError as error:
             code = "HEAD" if isinstance(error, FormatError) else "SIGNATURE"
             self._findings.fail(code, f"{self._place}{name}: {error}")
-            self._look_for_a_lone_signer(name, data)
+            if self._keys is not None:
+                judge_signers(data, self._keys, f"{self._place}{name}", self._findings)
             return data, None
         if head.origin != (self._origin or head.origin):
             self._findings.fail("ORIGIN", f"{self._place}{name}: its origin is not that of the log's other heads")
             return data, None
         self._origin = head.origin
         return data, head
-
-    def _look_for_a_lone_signer(self, name: str, data: bytes) -> None:
-        lone = lone_signer(data, self._vkeys) if self._vkeys is not None else None
-        if lone is not None:
-            what = f"{self._place}{name}: signed by the log's {lone.signature_type.name} key alone; both must sign"
-            self._findings.fail("ONE-SIGNATURE", what, axis="authority")
 
     def holds(self, name: str, data: bytes) -> bool:
         """Whether a file holds exactly these bytes."""

@@ -31,6 +31,7 @@ from affidavit.event import (
     GAP,
     HOLD_PLACE,
     HOLD_RELEASE,
+    KEY_ROTATE,
     KEY_SHEET,
     NUMBER_MAX,
     PROJECT_CREATE,
@@ -57,6 +58,8 @@ Text = Annotated[str, Meta(pattern=r"\A[ -~]{1,4096}\Z")]
 """An origin or a vkey."""
 Signature = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{85}[AQgw]\Z")]
 """64 bytes in base64url without padding: the four unused bits are zero."""
+KeySignature = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,4096}\Z")]
+"""Of a log's own keys, of either algorithm."""
 Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
 Sum = Annotated[str, Meta(pattern=r"\A(?:0|[1-9][0-9]{0,39})\Z")]
 """A sum in decimal; it may be larger than a number of JSON."""
@@ -132,6 +135,16 @@ class PromiseKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Promises may be made with this key from here on."""
 
     vkey: Text
+
+
+class KeyRotate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Heads of `log` with more than `after` leaves have other keys."""
+
+    log: Project
+    origin: Text
+    after: Count
+    vkeys: tuple[Text, Text]
+    signatures: tuple[KeySignature, KeySignature, KeySignature, KeySignature]
 
 
 class AnchorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -353,6 +366,7 @@ Facts = (
     ProjectCreate
     | ConfigChange
     | PromiseKey
+    | KeyRotate
     | EpochOpen
     | EpochClose
     | SheetStatement
@@ -366,6 +380,7 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     PROJECT_CREATE: ProjectCreate,
     CONFIG_CHANGE: ConfigChange,
     PROMISE_KEY: PromiseKey,
+    KEY_ROTATE: KeyRotate,
     EPOCH_OPEN: EpochOpen,
     EPOCH_CLOSE: EpochClose,
     KEY_SHEET: SheetStatement,
@@ -382,7 +397,9 @@ _FACTS: Final[dict[str, type[Facts]]] = {
 }
 _OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK, USAGE_RECONCILED))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
-_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, APPROVERS_CHANGE, USAGE_RECONCILED))
+_SYSTEM_ONLY: Final = frozenset(
+    (PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, KEY_ROTATE, APPROVERS_CHANGE, USAGE_RECONCILED)
+)
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 

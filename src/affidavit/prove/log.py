@@ -26,8 +26,8 @@ from affidavit.prove.sheets import check_sheets
 from affidavit.prove.times import TimeRules, Times
 from affidavit.prove.tree import Regrowth, TileFiles
 from affidavit.text import b64u, long_id
-from affidavit.tlog.cosignature import LogVkeys
 from affidavit.tlog.note import NOTE_SIZE_MAX
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import TILE_WIDTH, tile_at
 
 _BUNDLES_OF_A_SEGMENT: Final = SEGMENT_LEAVES // TILE_WIDTH
@@ -64,7 +64,7 @@ class LogExamination:
         files: Files,
         *,
         names: set[str],
-        vkeys: LogVkeys | None,
+        keys: KeyHistory | None,
         staged: list[tuple[int, int]],
         rules: TimeRules,
         findings: LogFindings,
@@ -75,23 +75,21 @@ class LogExamination:
         self._files: Final = files
         self._place: Final = f"logs/{self.log}/"
         self._names: Final = names
-        self._vkeys: Final = vkeys
+        self._keys: Final = keys
         self._staged: Final = staged
         self._findings: Final = findings
         self._progress: Final = progress
         self._account: Final = Account(findings)
         self._wanted: Final = wanted
         self._digests: Final[set[str]] = set()
-        self._times: Final = Times(files, place=self._place, names=names, vkeys=vkeys, rules=rules, findings=findings)
+        self._times: Final = Times(files, place=self._place, names=names, keys=keys, rules=rules, findings=findings)
         self._size = 0
         self._explained = 0
         """Leaves that heads or pending stages account for, beyond the newest head."""
 
     def run(self, more_sizes: Iterable[int]) -> Examined:
         """Examine everything; `more_sizes` are those at which a pin, an anchor or a roster states a root."""
-        heads = read_heads(
-            self._files, place=self._place, names=self._names, vkeys=self._vkeys, findings=self._findings
-        )
+        heads = read_heads(self._files, place=self._place, names=self._names, keys=self._keys, findings=self._findings)
         if heads is None:
             self._times.give_up()
             return Examined(name=self.log, origin=None, size=0, root=None, roots={}, account=self._account)
@@ -320,7 +318,7 @@ class LogExamination:
             staged += [(first, end) for log, first, end in added if log == self.log]
         try:
             data = self._files.read(self._place + CHECKPOINT, bytes_max=NOTE_SIZE_MAX)
-            size = open_head(data, self._vkeys).size
+            size = open_head(data, self._keys).size
         except AffidavitError:
             size = self._size
         return staged_end(max(size, self._size), staged)

@@ -16,9 +16,11 @@ from affidavit.prove.anchors import is_of_this_tree
 from affidavit.prove.files import Files
 from affidavit.prove.log import Examined
 from affidavit.prove.report import Findings, LogFindings
+from affidavit.prove.rotations import judge_signers
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
-from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
+from affidavit.tlog.cosignature import open_cosigned_head
 from affidavit.tlog.note import parse_note
+from affidavit.tlog.rotation import KeyHistory
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ def check_pins(
     *,
     logs: Sequence[Examined],
     files: Files,
-    vkeys_of: Callable[[str], LogVkeys | None],
+    keys_of: Callable[[str], KeyHistory | None],
     findings: Findings,
 ) -> dict[str, int]:
     """Hold every pin against its log; returns how far each log is pinned."""
@@ -58,19 +60,20 @@ def check_pins(
             what = f"pin {pin.number}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
             findings.for_log(None).fail("ROLLBACK", what, axis="anchor")
             continue
-        if _holds(pin, log, vkeys_of(log.name), files, findings.for_log(log.name)):
+        if _holds(pin, log, keys_of(log.name), files, findings.for_log(log.name)):
             pinned[log.name] = max(pinned.get(log.name, 0), pin.states.size)
     return pinned
 
 
-def _holds(pin: Pin, log: Examined, vkeys: LogVkeys | None, files: Files, findings: LogFindings) -> bool:
+def _holds(pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findings: LogFindings) -> bool:
     name = f"pin {pin.number}"
-    if vkeys is None:
+    if keys is None:
         findings.not_assessed("NO-VKEY", f"{name}: without keys nobody can say who signed it", axis="anchor")
         return False
     try:
-        head = open_cosigned_head(pin.data, vkeys).checkpoint
+        head = open_cosigned_head(pin.data, keys.at(pin.states.size)).checkpoint
     except AffidavitError as error:
         findings.fail("PIN", f"{name}: not a head that this log signed: {error}", axis="anchor")
+        judge_signers(pin.data, keys, name, findings)
         return False
     return is_of_this_tree(head, log, name=name, data=pin.data, files=files, findings=findings)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from affidavit.errors import AffidavitError, FormatError, NotFoundError
-from affidavit.event import PROJECT_CREATE, PROMISE_KEY, SYSTEM_LOG
+from affidavit.event import KEY_ROTATE, PROJECT_CREATE, PROMISE_KEY, SYSTEM_LOG
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
@@ -53,7 +53,7 @@ class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Proof of the `promise.key` leaf that names the key."""
     creation: str
-    """Proof of the `project.create` leaf that names the keys of the log."""
+    """Proof of the leaf that names the keys of the log: its `project.create`, or the newest `key.rotate`."""
     head: str
     """Newest head of the log."""
 
@@ -85,7 +85,11 @@ def check_promise(data: Path, promise: Promise, *, system_vkeys: LogVkeys, now_s
             f"the system log knows no log of the origin {origin}, so nothing can be said of the promise"
         )
     creation = _data_of(created, system_vkeys)
-    vkeys = log_vkeys(parse_vkey(text) for text in creation["vkeys"])
+    handed_over = system.proof_of(
+        lambda leaf: (leaf.data or {}).get("origin") == origin, kind=KEY_ROTATE, places=newest_first
+    )
+    named = creation if handed_over is None else _data_of(handed_over, system_vkeys)
+    vkeys = log_vkeys(parse_vkey(text) for text in named["vkeys"])
     log = _ProvedLog(DataLayout(data).log(creation["project"]), vkeys)
     found = log.proof_at(
         log.reader.find(uuid_text(promise.record.id), size=log.size),
@@ -100,7 +104,7 @@ def check_promise(data: Path, promise: Promise, *, system_vkeys: LogVkeys, now_s
     evidence = _Evidence(
         promise=format_promise(promise),
         key=made_with.data.decode(),
-        creation=created.data.decode(),
+        creation=(created if handed_over is None else handed_over).data.decode(),
         head=log.head_bytes.decode(),
     )
     return msgspec.structs.replace(checked, state="broken", evidence=_json.encode(evidence))

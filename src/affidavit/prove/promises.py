@@ -23,6 +23,7 @@ from affidavit.text import b64u, uuid_text
 from affidavit.tlog.cosignature import LogVkeys, open_log_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_vkey
 from affidavit.tlog.promise import SEAL_BY_S_MAX, Promise, parse_promise, verify_promise
+from affidavit.tlog.rotation import KeyHistory
 
 HEADER_NAME: Final = "x-affidavit-promise"
 _HEADER_LINE: Final = re.compile(rf"{HEADER_NAME}:[ \t]*(.*?)[ \t]*", re.IGNORECASE)
@@ -111,7 +112,7 @@ def check_promises(
     promises: Sequence[HeldPromise],
     *,
     logs: Mapping[str, Examined],
-    vkeys_of: Callable[[str], LogVkeys | None],
+    keys_of: Callable[[str], KeyHistory | None],
     files: Files,
     findings: Findings,
 ) -> None:
@@ -125,12 +126,12 @@ def check_promises(
             what = f"{name}: of a log that is not here, {origin}"
             findings.for_log(None).fail("PROMISE", what, axis="completeness")
             continue
-        of_log, vkeys = findings.for_log(log.name), vkeys_of(log.name)
-        if vkeys is None:
+        of_log, keys = findings.for_log(log.name), keys_of(log.name)
+        if keys is None:
             what = f"{name}: without keys nobody can say who made it"
             of_log.not_assessed("NO-VKEY", what, axis="completeness")
         elif _is_genuine(held, system.promise_vkeys, is_heard=not system.unreadable, findings=of_log):
-            _require_kept(held, log, vkeys, files=files, findings=of_log)
+            _require_kept(held, log, keys.at(log.size), files=files, findings=of_log)
 
 
 def _is_genuine(held: HeldPromise, vkeys: Sequence[str], *, is_heard: bool, findings: LogFindings) -> bool:

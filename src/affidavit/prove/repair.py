@@ -24,7 +24,7 @@ import msgspec
 from affidavit.errors import AffidavitError, CorruptionError, FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
-from affidavit.ledger.places import Places
+from affidavit.ledger.places import Places, published_vkeys
 from affidavit.ledger.reader import check_ids
 from affidavit.ledger.signer import SignerState
 from affidavit.prove.files import Files
@@ -32,7 +32,7 @@ from affidavit.prove.fsck import Problem
 from affidavit.prove.pending import check_stages, staged_end
 from affidavit.prove.report import Findings
 from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file, verify_log_head
+from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file, verify_head_by_any
 from affidavit.tlog.entry import format_bundle, parse_bundle
 from affidavit.tlog.merkle import EMPTY_ROOT, HASH_SIZE, frontier_at, leaf_row, row_root
 from affidavit.tlog.tile import (
@@ -109,12 +109,12 @@ class _Log:
     def __init__(self, layout: LogLayout, *, keys: Path, staged: list[tuple[int, int]]) -> None:
         self._layout: Final = layout
         self._place: Final = f"logs/{layout.name}"
-        self._vkeys: Final = _vkeys(keys / "public" / f"{layout.name}.vkeys")
+        self._vkeys: Final = _vkeys(keys / "public", layout.name)
         self._state: Final = _signer_state(keys / "signer" / layout.name / "state")
         self._staged: Final = staged
 
     def plan(self) -> Iterator[Repair | Problem]:
-        if self._vkeys is None:
+        if not self._vkeys:
             what = (
                 "its verifier keys are not in the key directory, so that no head can be believed; nothing is repaired"
             )
@@ -129,8 +129,7 @@ class _Log:
     def _open(self, path: Path) -> tuple[Checkpoint, bytes] | None:
         try:
             data = path.read_bytes()
-            assert self._vkeys is not None  # noqa: S101 - `plan` has looked
-            return verify_log_head(data, self._vkeys), data
+            return verify_head_by_any(data, self._vkeys), data
         except (OSError, AffidavitError):
             return None
 
@@ -167,8 +166,7 @@ class _Log:
             yield _lost(where, f"the head of size {self._state.size} was signed last, and none of that size is here")
             return None
         yield Repair(path=self._layout.checkpoint, what="the newest of the heads that are kept", content=kept[size])
-        assert self._vkeys is not None  # noqa: S101 - `plan` has looked
-        return verify_log_head(kept[size], self._vkeys)
+        return verify_head_by_any(kept[size], self._vkeys)
 
     def _is_checkpoint(self, size: int) -> bool:
         opened = self._open(self._layout.checkpoint)
@@ -379,11 +377,14 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _vkeys(path: Path) -> LogVkeys | None:
+def _vkeys(public: Path, log: str) -> list[LogVkeys]:
+    """All pairs of keys that the log ever had; none where those that sign now cannot be read."""
     try:
-        return parse_vkeys_file(path.read_bytes())
+        if not (public / f"{log}.vkeys").is_file():
+            return []
+        return [parse_vkeys_file(path.read_bytes()) for path in published_vkeys(public, log)]
     except (OSError, AffidavitError):
-        return None
+        return []
 
 
 def _signer_state(path: Path) -> SignerState | None:

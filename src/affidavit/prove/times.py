@@ -24,8 +24,10 @@ from affidavit.prove.leaves import Anchors, Leaf
 from affidavit.prove.report import LogFindings
 from affidavit.text import b64u
 from affidavit.tlog.certificate import Certificate
-from affidavit.tlog.cosignature import LogVkeys, open_log_head
-from affidavit.tlog.note import NOTE_SIZE_MAX
+from affidavit.tlog.checkpoint import parse_checkpoint
+from affidavit.tlog.cosignature import open_log_head
+from affidavit.tlog.note import NOTE_SIZE_MAX, parse_note
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.timestamp import TIMESTAMP_BYTES_MAX, Timestamp, open_timestamp
 
 TOLERANCE_US: Final = 10_000_000
@@ -68,13 +70,13 @@ class Times:
         *,
         place: str,
         names: set[str],
-        vkeys: LogVkeys | None,
+        keys: KeyHistory | None,
         rules: TimeRules,
         findings: LogFindings,
     ) -> None:
         self._files: Final = files
         self._place: Final = place
-        self._vkeys: Final = vkeys
+        self._keys: Final = keys
         self._rules: Final = rules
         self._findings: Final = findings
         self._found: Final = {int(match[1]): name for name in names if (match := _TIMESTAMP.fullmatch(name))}
@@ -104,13 +106,13 @@ class Times:
             self._findings.fail("TIMESTAMP", f"{name}: {error}", axis="time")
             return
         self._bounds[b64u(sha256(data).digest())] = _Bound(size, timestamp)
-        if self._vkeys is not None:
+        if self._keys is not None:
             self._check_head(size, head, timestamp)
 
     def _check_head(self, size: int, head: bytes, timestamp: Timestamp) -> None:
         """A head states a time beside its signature; it cannot be later than somebody else's word that it exists."""
         try:
-            stated_us = open_log_head(head, self._vkeys).timestamp * 1_000_000 if self._vkeys else 0
+            stated_us = open_log_head(head, self._keys.at(size)).timestamp * 1_000_000 if self._keys else 0
         except AffidavitError:
             return  # a finding of the heads' own
         if stated_us > timestamp.latest_us + TOLERANCE_US:
@@ -199,12 +201,13 @@ class Times:
             self._findings.warn("UNSTAMPED", what, axis="time")
 
 
-def check_age(files: Files, *, log: str, vkeys: LogVkeys | None, rules: TimeRules, findings: LogFindings) -> None:
+def check_age(files: Files, *, log: str, keys: KeyHistory | None, rules: TimeRules, findings: LogFindings) -> None:
     """Whether the newest head of a log is as young as it must be, by the time that stands under its signature."""
-    if rules.age_us_max is None or vkeys is None:
+    if rules.age_us_max is None or keys is None:
         return
     try:
-        head = open_log_head(files.read(f"logs/{log}/tree/checkpoint", bytes_max=NOTE_SIZE_MAX), vkeys)
+        data = files.read(f"logs/{log}/tree/checkpoint", bytes_max=NOTE_SIZE_MAX)
+        head = open_log_head(data, keys.at(parse_checkpoint(parse_note(data).text).size))
     except (UnusableFileError, AffidavitError):
         return  # a finding of the heads' own
     age_us = rules.now_us - head.timestamp * 1_000_000

@@ -32,11 +32,13 @@ from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
 from affidavit.prove.report import AXES, Findings, LogReport, Report
+from affidavit.prove.rotations import check_rotations, history_of_system
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
 from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
 from affidavit.tlog.policy import Policy, parse_policy
+from affidavit.tlog.rotation import KeyHistory, key_history
 
 CONFIG_NAME: Final = "affidavit.toml"
 CONFIG_BYTES_MAX: Final = 16 << 20
@@ -102,6 +104,8 @@ class _Verification:
         self._staged: Staged = {}
         self._progress: Final = progress
         self._promises: list[HeldPromise] = []
+        self._keys: Final[dict[str, KeyHistory]] = {}
+        """Of every log whose keys are known."""
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
         findings = self._findings.for_log(None)
@@ -114,16 +118,20 @@ class _Verification:
             findings.warn("DAMAGED-WAL", what)
         known = read_pins(pins, self._findings)
         self._promises = read_promises(promises, self._findings)
-        self._examine(SYSTEM_LOG, names.pop(SYSTEM_LOG, set()), self._vkeys, known)
+        of_system = names.pop(SYSTEM_LOG, set())
+        if self._vkeys is not None:
+            self._keys[SYSTEM_LOG] = history_of_system(self._files, of_system, self._vkeys)
+        self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
+        self._hear_rotations()
         for log in sorted(name for name in names if name):
-            self._examine(log, names[log], self._project_vkeys(log), known)
+            self._examine(log, names[log], self._project_keys(log), known)
         self._check_own_creation()
         self._check_roster()
         self._check_acts()
         self._check_configuration(names[""])
         self._check_anchors(known)
         check_promises(
-            self._promises, logs=self._logs, vkeys_of=self._vkeys_of, files=self._files, findings=self._findings
+            self._promises, logs=self._logs, keys_of=self._keys.get, files=self._files, findings=self._findings
         )
         self._files.check_leftovers(self._findings)
         return self._report()
@@ -140,9 +148,9 @@ class _Verification:
         except UnusableFileError as error:
             findings.fail(error.code, str(error))
 
-    def _examine(self, log: str, names: set[str], vkeys: LogVkeys | None, pins: list[Pin]) -> None:
+    def _examine(self, log: str, names: set[str], keys: KeyHistory | None, pins: list[Pin]) -> None:
         findings = self._findings.for_log(log)
-        if vkeys is None:
+        if keys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
         self._anchors[log] = take_anchors(names)
@@ -153,7 +161,7 @@ class _Verification:
         examination = LogExamination(
             self._files,
             names=names,
-            vkeys=vkeys,
+            keys=keys,
             staged=self._staged.get(log, []),
             rules=self._rules,
             findings=findings,
@@ -161,28 +169,27 @@ class _Verification:
             wanted=frozenset(held.digest for held in self._promises),
         )
         self._logs[log] = examination.run(sizes)
-        check_age(self._files, log=log, vkeys=vkeys, rules=self._rules, findings=findings)
+        check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
     def _check_anchors(self, pins: list[Pin]) -> None:
         """Pins and anchors, once all logs are known: no witness may have a key of any of them."""
         logs = list(self._logs.values())
-        pinned = check_pins(pins, logs=logs, files=self._files, vkeys_of=self._vkeys_of, findings=self._findings)
-        keys = [vkeys for log in logs if (vkeys := self._vkeys_of(log.name)) is not None]
+        pinned = check_pins(pins, logs=logs, files=self._files, keys_of=self._keys.get, findings=self._findings)
+        pairs = [vkeys for keys in self._keys.values() for _, vkeys in keys.generations]
         check = AnchorCheck(
             self._files,
             policy=self._policy,
-            log_keys=[key for pair in keys for key in (pair.ed25519, pair.mldsa44)],
+            log_keys=[key for pair in pairs for key in (pair.ed25519, pair.mldsa44)],
             findings=self._findings,
         )
         for log in logs:
-            anchors = check.check(log, self._anchors[log.name], self._vkeys_of(log.name))
+            anchors = check.check(log, self._anchors[log.name], self._keys.get(log.name))
             check.conclude(log, anchors, pinned=pinned.get(log.name))
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
-    def _vkeys_of(self, log: str) -> LogVkeys | None:
-        if log == SYSTEM_LOG:
-            return self._vkeys
+    def _created_vkeys(self, log: str) -> LogVkeys | None:
+        """Keys that a project's log was created with, which are worth as much as the signature under the system log."""
         created = self._system.projects.get(log)
         if self._vkeys is None or created is None:
             return None
@@ -192,23 +199,39 @@ class _Verification:
             return None
         return vkeys if vkeys.origin == created.origin and vkeys.origin.endswith(f"/{log}") else None
 
-    def _project_vkeys(self, log: str) -> LogVkeys | None:
-        """Keys of a project's log, which are worth as much as the signature under the system log."""
-        vkeys = self._vkeys_of(log)
+    def _hear_rotations(self) -> None:
+        """The keys of every log from here on; the system log's must be those that its heads were judged by."""
+        if self._vkeys is None:
+            return
+        judged_by = self._keys[SYSTEM_LOG]
+        known: dict[str, KeyHistory | None] = {SYSTEM_LOG: key_history(judged_by.first)}
+        for project in self._system.projects:
+            if project != SYSTEM_LOG:
+                vkeys = self._created_vkeys(project)
+                known[project] = None if vkeys is None else key_history(vkeys)
+        found = check_rotations(self._system.rotations, known, self._findings)
+        if found[SYSTEM_LOG] != judged_by and not self._system.unreadable:
+            what = "its heads are signed by keys that no leaf of its tree hands over to"
+            self._findings.for_log(SYSTEM_LOG).fail("KEY-ROTATE", what, axis="authority")
+        self._keys.update({log: keys for log, keys in found.items() if log != SYSTEM_LOG})
+
+    def _project_keys(self, log: str) -> KeyHistory | None:
+        keys = self._keys.get(log)
         if log not in self._system.projects:
             what = f"logs/{log}: no project.create in the system log names it"
             self._findings.for_log(log).fail("UNKNOWN-LOG", what)
-        elif vkeys is None and self._vkeys is not None:
+        elif keys is None and self._vkeys is not None:
             what = "its project.create gives no two verifier keys under its origin"
             self._findings.for_log(log).fail("VKEY", what)
-        return vkeys
+        return keys
 
     def _check_own_creation(self) -> None:
         """The system log's first leaf names its own keys: they must be those that it is verified with."""
         if self._vkeys is None or self._system.unreadable:
             return
         own = self._system.projects.get(SYSTEM_LOG)
-        keys = (format_vkey(self._vkeys.ed25519), format_vkey(self._vkeys.mldsa44))
+        first = self._keys[SYSTEM_LOG].first
+        keys = (format_vkey(first.ed25519), format_vkey(first.mldsa44))
         if own is None or (own.origin, own.vkeys) != (self._vkeys.origin, keys):
             what = "its own project.create does not give the keys that it is verified with"
             self._findings.for_log(SYSTEM_LOG).fail("VKEY", what)

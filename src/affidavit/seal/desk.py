@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from affidavit.crypt.commitment import NULL
 from affidavit.crypt.keyring import Keyring
-from affidavit.errors import AccessRefusedError, FormatError, KeyMissingError
+from affidavit.errors import AccessRefusedError, FormatError, KeyMissingError, NotFoundError
 from affidavit.event import FOLLOW, AccessMeta
 from affidavit.ledger.channel import Reply
 from affidavit.ledger.leaf import Leaf
@@ -71,6 +71,10 @@ class _Spell(msgspec.Struct, frozen=True, tag_field="op", tag="spell"):
     texts: list[Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]]
 
 
+class _Rotate(msgspec.Struct, frozen=True, tag_field="op", tag="rotate"):
+    log: str
+
+
 class _Status(msgspec.Struct, frozen=True, tag_field="op", tag="status"):
     pass
 
@@ -97,8 +101,10 @@ class Desk:
         mask_hand: MaskHand,
         clock_us: Callable[[], int],
         random: Callable[[int], bytes],
+        keys_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._sealer: Final = sealer
+        self._keys_changed: Final = keys_changed
         self._ring: Final = ring
         self._mask_hand: Final = mask_hand
         self._clock_us: Final = clock_us
@@ -115,7 +121,7 @@ class Desk:
     def answer(self, body: dict[str, Any]) -> Reply | Later:
         """Answer one request; errors are `AffidavitError`."""
         try:
-            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Status)
+            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Rotate | _Status)
         except msgspec.ValidationError as error:
             message = "the sealer does not know this question; nothing was opened"
             raise FormatError(message) from error
@@ -123,6 +129,8 @@ class Desk:
             return self._status()
         if isinstance(request, _Spell):
             return self._spell(request)
+        if isinstance(request, _Rotate):
+            return self._rotate(request)
         if isinstance(request, _Follow):
             return self._follow(request)
         if isinstance(request, _Rows):
@@ -180,6 +188,14 @@ class Desk:
                 "problems": sealer.problems[-5:],
             }
         )
+
+    def _rotate(self, request: _Rotate) -> Reply:
+        """New signing keys for a log; the leaf that names them is published before this is answered."""
+        if request.log not in self._sealer.logs:
+            raise NotFoundError("there is no such log; nothing was changed. `affidavit log paths` lists them")
+        rotation = self._sealer.rotate_keys(request.log)
+        self._keys_changed()
+        return Reply({"log": request.log, "after": rotation.after, "vkeys": list(rotation.vkeys)})
 
     def _open(self, request: _Open) -> Reply | Later:
         return self._opened(self._access(request.shard, request.record))

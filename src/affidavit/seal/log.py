@@ -254,6 +254,10 @@ class SealedLog:
         else:
             known.last = source.seq
 
+    def make_room(self) -> None:
+        """Seal what a new segment begins with, if the next leaf begins one: the next leaf is then the caller's own."""
+        self._make_room()
+
     def _make_room(self) -> None:
         if self.next_leaf % SEGMENT_LEAVES or not self.next_leaf:
             return

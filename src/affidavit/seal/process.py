@@ -46,6 +46,7 @@ from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
 from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u
+from affidavit.tlog.cosignature import format_vkeys_file
 
 SOCKET: Final = "sealer"
 CUT_INTERVAL_S: Final = 0.8
@@ -85,7 +86,14 @@ def run(
         publish(figures)
     mask_hand = MaskProcess()
     pace = Pace()
-    desk = Desk(sealer=sealer, ring=ring, mask_hand=mask_hand, clock_us=_clock_us, random=os.urandom)
+    desk = Desk(
+        sealer=sealer,
+        ring=ring,
+        mask_hand=mask_hand,
+        clock_us=_clock_us,
+        random=os.urandom,
+        keys_changed=lambda: _write_vkeys(places, sealer, disk=disk),
+    )
     questions: queue.Queue[Question] = queue.Queue()
 
     def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
@@ -142,7 +150,9 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
     sealer = Sealer(
         data=DataLayout(places.data),
         ring=ring,
-        signing=SigningService(create=client.create, sign=client.sign),
+        signing=SigningService(
+            create=client.create, sign=client.sign, rotate=client.rotate, rotations=client.rotations
+        ),
         private_key=keys.private,
         settings=_settings(places, config),
         clock_us=_clock_us,
@@ -282,11 +292,15 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
 
 
 def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
-    for name, vkeys in sealer.vkeys.items():
-        path = places.vkeys(name)
-        text = "".join(f"{vkey}\n" for vkey in vkeys).encode()
-        if not path.exists() or path.read_bytes() != text:
-            disk.replace(path, text)
+    """The newest keys of each log, and under numbers those that signed before: old proofs and pins need them."""
+    for name, log in sealer.logs.items():
+        *older, newest = [vkeys for _, vkeys in log.writer.keys.generations]
+        files = {places.vkeys(name): newest}
+        files |= {places.vkeys(f"{name}.{generation}"): vkeys for generation, vkeys in enumerate(older, 1)}
+        for path, vkeys in files.items():
+            text = format_vkeys_file(vkeys)
+            if not path.exists() or path.read_bytes() != text:
+                disk.replace(path, text)
 
 
 def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:

@@ -33,9 +33,11 @@ from affidavit.ledger.cut import ShardReader, WalRecord
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.reader import LogReader
+from affidavit.ledger.signer import SavedRotation
 from affidavit.ledger.stage import Part, StageDirectory, parse_stage
 from affidavit.ledger.writer import LogWriter
 from affidavit.seal.hand import Hand
+from affidavit.seal.key_rotation import announce_rotations, history_of, rotate_log
 from affidavit.seal.log import SealedLog
 from affidavit.seal.names import Names
 from affidavit.seal.opening import Opener
@@ -49,8 +51,6 @@ from affidavit.seal.shard import SealingShard, remove_unborn_shard
 from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u, uuid7
 from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import log_vkeys
-from affidavit.tlog.note import parse_vkey
 
 CUT_BYTES_MAX: Final = 16 << 20
 """Content of one cut: bounds the memory of the sealer and the time until its head."""
@@ -157,8 +157,8 @@ class Sealer:
         self._publish()
 
     def _open_log(self, name: str, origin: str) -> None:
-        ed25519, mldsa44 = self._signing.create(name, origin)
-        self.vkeys[name] = (ed25519, mldsa44)
+        self.vkeys[name] = self._signing.create(name, origin)
+        keys = history_of(self._signing.rotations(name), newest=self.vkeys[name])
 
         def sign(checkpoint: Checkpoint, *, old_size: int, proof: tuple[bytes, ...]) -> bytes:
             return self._signing.sign(name, checkpoint, old_size, proof)
@@ -166,7 +166,7 @@ class Sealer:
         writer = LogWriter(
             layout=self.data.log(name),
             origin=origin,
-            vkeys=log_vkeys((parse_vkey(ed25519), parse_vkey(mldsa44))),
+            keys=keys,
             sign=sign,
             disk=self._disk,
         )
@@ -245,6 +245,7 @@ class Sealer:
         system = self.logs[SYSTEM_LOG]
         if system.next_leaf == 0:
             self._record_project(SYSTEM_LOG, system.writer.origin)
+        announce_rotations(self.logs, self._signing.rotations, publish=self._publish)
         self._open_epoch(SYSTEM_LOG)
         self._policy = system.add_own(CONFIG_CHANGE, self.settings.policy)
         if self.settings.promise_vkey is not None:
@@ -281,6 +282,14 @@ class Sealer:
         log.open_epoch(facts | named | self._timekeeping.open_facts())
         found.epoch += 1
         found.epoch_is_open = True
+
+    def rotate_keys(self, name: str) -> SavedRotation:
+        """New keys for a log, named by a leaf of the system log before any head has them."""
+        self.is_broken = True
+        rotation = rotate_log(self.logs, name, rotate=self._signing.rotate, publish=self._publish)
+        self.vkeys[name] = rotation.vkeys
+        self.is_broken = False
+        return rotation
 
     # --- cuts ----------------------------------------------------------------------------------------------------
 

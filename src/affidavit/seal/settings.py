@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from affidavit.config import Masking
+from affidavit.ledger.signer import SavedRotation
 from affidavit.seal.names import Names
 from affidavit.tlog.checkpoint import Checkpoint
 
@@ -19,6 +20,10 @@ class SigningService(msgspec.Struct, frozen=True):
     """`(log, origin)` → its two vkeys."""
     sign: Callable[[str, Checkpoint, int, tuple[bytes, ...]], bytes]
     """`(log, checkpoint, old size, consistency proof)` → the signed head."""
+    rotate: Callable[[str, int], SavedRotation]
+    """`(log, size)` → the hand-over to new keys, for heads of more leaves."""
+    rotations: Callable[[str], tuple[SavedRotation, ...]]
+    """All hand-overs of a log."""
 
 
 class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
@@ -19,7 +20,7 @@ import msgspec
 
 from affidavit.errors import FormatError
 from affidavit.text import b64u, parse_b64u
-from affidavit.tlog.merkle import HASH_SIZE, inclusion_proof, inclusion_root, leaf_hash, row_root
+from affidavit.tlog.merkle import HASH_SIZE, frontier_at, inclusion_proof, inclusion_root, leaf_hash, node_hash
 from affidavit.tlog.note import (
     KEY_ID_SIZE,
     Ed25519Signer,
@@ -90,13 +91,17 @@ def make_promises(
     records: Sequence[PromisedRecord], *, shard: str, seal_by_s: int, signer: Ed25519Signer
 ) -> list[Promise]:
     """One signature for all; the promises come in the order of the records, of which there is at least one."""
-    row = b"".join([leaf_hash(record.entry()) for record in records])
+    hashes = [leaf_hash(record.entry()) for record in records]
     size = len(records)
 
+    @cache  # each node once, whatever the number of paths through it
     def node(level: int, index: int) -> bytes:
-        return row_root(row[index << level + 5 : (index + 1) << level + 5])
+        if not level:
+            return hashes[index]
+        return node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
 
-    signed = signer.sign(_text(shard=shard, seal_by_s=seal_by_s, size=size, root=row_root(row)))
+    root = frontier_at(size, node).root
+    signed = signer.sign(_text(shard=shard, seal_by_s=seal_by_s, size=size, root=root))
     return [
         Promise(
             record=record,

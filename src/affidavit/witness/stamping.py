@@ -13,6 +13,7 @@ from typing import Final
 from affidavit.errors import NotFoundError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
+from affidavit.ledger.places import published_vkeys
 from affidavit.ledger.timestamping import Authority, Post, timestamp_head
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
 from affidavit.witness.heads import Head
@@ -64,8 +65,8 @@ class TimestampAttestor:
     def rest(self) -> None:
         """See `Attestor`: each question has a connection of its own."""
 
-    def _vkeys(self, log: str) -> LogVkeys:
-        try:
-            return parse_vkeys_file((self._public / f"{log}.vkeys").read_bytes())
-        except FileNotFoundError:
-            raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later") from None
+    def _vkeys(self, log: str) -> list[LogVkeys]:
+        found = [parse_vkeys_file(path.read_bytes()) for path in published_vkeys(self._public, log)]
+        if not found:
+            raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later")
+        return found

@@ -68,7 +68,7 @@ def resigned(sealed: Installation, log: str, size: int, root: bytes) -> bytes:
     """What whoever owns the signing keys can make."""
     opened = sealed.signer._open(log)
     checkpoint = Checkpoint(opened.state.origin, size, root)
-    return sign_checkpoint(checkpoint, signer=opened.ed25519, cosigner=opened.mldsa44, timestamp=TIME_S)
+    return sign_checkpoint(checkpoint, signer=opened.pairs[-1][0], cosigner=opened.pairs[-1][1], timestamp=TIME_S)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_one_operator_twice_is_no_quorum_of_two(data: Path, tmp_path: Path, judg
 
 def keys_of(sealed: Installation, log: str) -> tuple[VerifierKey, VerifierKey]:
     opened = sealed.signer._open(log)
-    return opened.ed25519.key, opened.mldsa44.key
+    return opened.pairs[-1][0].key, opened.pairs[-1][1].key
 
 
 @pytest.mark.parametrize("disguise", ["its own key", "its own key under another name", "another log's key", "its name"])
@@ -179,9 +179,9 @@ def test_a_witness_that_is_a_log_does_not_count(
     seed = (sealed.keys / "signer" / "default" / "ed25519").read_bytes()
     other = sealed.signer._open("other")
     witness: Any = {
-        "its own key": opened.mldsa44,
+        "its own key": opened.pairs[-1][1],
         "its own key under another name": Ed25519Cosigner.from_seed(name="somebody.example/w", seed=seed),
-        "another log's key": other.mldsa44,
+        "another log's key": other.pairs[-1][1],
         "its name": MlDsa44Cosigner.from_seed(name=opened.state.origin, seed=b"9" * 32),
     }[disguise]
     rules = tmp_path / "disguised"

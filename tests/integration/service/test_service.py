@@ -281,6 +281,31 @@ def test_one_field_is_disclosed_with_its_proof(house, service):
     assert b"nothing was read" in house.run("proof", identifier, "-o", "x", "--disclose", "body:none", code=2).stderr
 
 
+def test_signing_keys_are_changed_and_the_old_ones_are_gone(house, service):
+    first = call(service, "before")
+    wait_for(lambda: rows(house), what="the call to be sealed")
+    house.run("proof", first, "-o", "before")
+    old = (house.keys / "public/system.vkeys").read_bytes()
+    for log in ("default", "system"):
+        told = json.loads(house.run("keys", "rotate", log, "--json").stdout)
+        assert told["log"] == log
+        assert (house.keys / f"public/{log}.vkeys").read_text().split() == told["vkeys"]
+    assert (house.keys / "public/system.1.vkeys").read_bytes() == old
+    call(service, "after")
+    stop(service)
+    names = {path.name for path in (house.keys / "signer/default").iterdir()}
+    assert names == {"2.ed25519", "2.mldsa44", "2.rotation", "state"}
+    (house.root / "given.vkeys").write_bytes(old)
+    for arguments in ((), ("--vkey", "given.vkeys")):
+        told = json.loads(house.run("verify", *arguments, "--json").stdout)
+        assert (told["integrity"], told["authority"]) == ("OK", "OK")
+    house.run("verify", "before.intent.tlog-proof")
+    stop(start(house))
+    checks = [json.loads(line) for line in house.run("doctor", "--json", code=None).stdout.splitlines()]
+    assert next(check for check in checks if check.get("name") == "keys.signer")["verdict"] == "OK"
+    house.run("keys", "rotate", "nobody", code=5)
+
+
 def test_log_paths_name_the_trees_and_their_keys(house, service):
     answers = {
         answer["log"]: answer for answer in map(json.loads, house.run("log", "paths", "--json").stdout.splitlines())

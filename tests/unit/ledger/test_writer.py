@@ -16,6 +16,7 @@ from affidavit.ledger.writer import LogWriter, frame_places
 from affidavit.tlog.cosignature import log_vkeys
 from affidavit.tlog.merkle import tree_root
 from affidavit.tlog.note import parse_vkey
+from affidavit.tlog.rotation import key_history
 from tests.support.story import QuickDisk
 
 ORIGIN = "00.affidavit.internal/default"
@@ -35,7 +36,7 @@ class Bench:
         writer = LogWriter(
             layout=self.layout,
             origin=origin,
-            vkeys=self.vkeys,
+            keys=key_history(self.vkeys),
             sign=lambda checkpoint, *, old_size, proof: self.signer.sign(
                 log="default", checkpoint=checkpoint, old_size=old_size, proof=proof
             ),

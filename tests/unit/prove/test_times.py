@@ -45,7 +45,7 @@ class Log:
             Files(root),
             place="logs/default/",
             names=self.names,
-            vkeys=None,
+            keys=None,
             rules=TimeRules(roots=roots),
             findings=self.findings.for_log("default"),
         )

@@ -144,14 +144,22 @@ def judge_signer(places: Places) -> Check:
     logs = sorted(path.name for path in DataLayout(places.data).logs.glob("*") if path.is_dir())
     if not logs:
         return not_assessed(name, "there is no log yet")
-    missing = [
-        f"{log}/{file}" for log in logs for file in SIGNER_FILES if not (places.keys / "signer" / log / file).is_file()
-    ]
+    missing = [f"{log}/{file}" for log in logs for file in _missing_of(places.keys / "signer" / log)]
     if missing:
         what = f"the signer lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         do = "put the keys back from their backup; a lost state needs `restore`, since it guards against a fork"
         return fail(name, f"{what}: it signs nothing for that log", do)
     return ok(name, f"the signer has keys and memory of {len(logs)} logs")
+
+
+def _missing_of(directory: Path) -> Iterator[str]:
+    """Files that the signer needs for a log: its memory, and the newest pair of seeds; older ones may be gone."""
+    newest = max((int(path.stem) for path in directory.glob("*.rotation") if path.stem.isdigit()), default=1)
+    prefix = "" if newest == 1 else f"{newest}."
+    for file in SIGNER_FILES:
+        name = file if file == "state" else prefix + file
+        if not (directory / name).is_file():
+            yield name
 
 
 def judge_backup(keys: Path, *, now_s: int) -> Check:
