@@ -68,7 +68,7 @@ _COMMANDS: Final = (
     ("affidavit.cli.doctor:doctor", "doctor", _CHECK, "Check disk, clock, keys, free space and leftovers."),
     ("affidavit.cli.config:app", "config", _KEEP, "Check or explain the configuration."),
     ("affidavit.cli.backup:backup", "backup", _KEEP, "Copy the ledger while it runs, and verify the copy."),
-    ("affidavit.cli.keys:app", "keys", _KEEP, "Back up the keys, and change those that sign a log."),
+    ("affidavit.cli.keys:app", "keys", _KEEP, "Back up the keys, and change or revoke those that sign a log."),
     ("affidavit.cli.signer:app", "signer", _KEEP, "Run the signer as a user of its own."),
     ("affidavit.cli.upgrade:upgrade", "upgrade", _KEEP, "Tell which formats lie here, and what an upgrade would do."),
     ("affidavit.cli.index:app", "index", _KEEP, "Make the search index again, or tell how far it is."),
