@@ -159,18 +159,24 @@ def test_heads_by_revoked_keys_fail_beyond_the_size(world: World) -> None:
     assert entry.revoked == (Revoked(1, after), Revoked(1, 0))
 
 
-def test_a_pin_by_revoked_keys(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["pin", "anchors"])
+def test_a_pin_or_an_anchor_by_revoked_keys(world: World, tmp_path: Path, place: str) -> None:
     world.renew(("default", Revoked(1, 0)))
     layout = world.installation.data.log("default")
     after = handed_over_at(world.places, "default", 1)
-    pin = tmp_path / "pin"
+    pin, anchor = tmp_path / "pin", layout.anchor(after, "witness")
     shutil.copy(layout.head(after), pin)
     heads = {path: path.read_bytes() for path in layout.heads.iterdir() if 0 < int(path.name) <= after}
     for path in heads:
         path.unlink()  # thinned out
     try:
-        assert world.judge(pins=(pin,))[1] == {("FAIL", "KEY-REVOKED", "default")}
+        assert world.judge()[1] == set()
+        if place == "anchors":
+            layout.anchors.mkdir()
+            shutil.copy(pin, anchor)
+        assert world.judge(pins=(pin,) if place == "pin" else ())[1] == {("FAIL", "KEY-REVOKED", "default")}
     finally:
+        shutil.rmtree(layout.anchors, ignore_errors=True)
         for path, data in heads.items():
             path.write_bytes(data)
 
