@@ -73,7 +73,7 @@ def test_a_strangers_witness_refuses_what_does_not_extend(stranger: Any, tmp_pat
 
     def head(size: int, root: bytes) -> bytes:
         checkpoint = Checkpoint(opened.state.origin, size, root)
-        return sign_checkpoint(checkpoint, signer=opened.ed25519, cosigner=opened.mldsa44, timestamp=NOW_S)
+        return sign_checkpoint(checkpoint, signer=opened.pairs[-1][0], cosigner=opened.pairs[-1][1], timestamp=NOW_S)
 
     def body(old: int, proof: tuple[bytes, ...], note: bytes) -> str:
         return format_add_checkpoint(AddCheckpoint(old, proof, note)).decode()
