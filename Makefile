@@ -124,12 +124,8 @@ attacks: install ## play every attempt of the threat model; results in build/att
 	@$(BIN)/pytest tests/attacks $(ARGS)
 
 .PHONY: foreign
-foreign: install ## let strangers' programs check our logs (needs Go)
-	@if ! command -v go >/dev/null; then
-	  echo "Go is missing: the foreign verifiers are Go programs. Everything else works without it." >&2
-	  exit 1
-	fi
-	$(BIN)/pytest tests/foreign $(ARGS)
+foreign: install ## let strangers' programs check our logs (Go, Rust, Python 3.12; what is missing is skipped by name)
+	@$(BIN)/pytest tests/foreign $(ARGS)
 
 .PHONY: wheel
 wheel: install ## build the wheel into dist/
