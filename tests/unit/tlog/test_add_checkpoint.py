@@ -82,6 +82,22 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
         parse_add_checkpoint(body)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        AddCheckpoint(-1, (), b""),
+        AddCheckpoint(2**63, (), b""),
+        AddCheckpoint(3, (b"short",), b""),
+        AddCheckpoint(3, [bytes(32)], b""),  # type: ignore[arg-type]  # a list is not read back as one
+    ],
+)
+def test_what_would_not_be_read_back_is_not_written(log: Log, request_: AddCheckpoint) -> None:
+    with pytest.raises(FormatError):
+        format_add_checkpoint(AddCheckpoint(request_.old_size, request_.proof, log.head))
+    with pytest.raises(FormatError):
+        format_add_checkpoint(AddCheckpoint(3, (), b"no checkpoint"))
+
+
 def test_the_longest_proof_and_one_hash_more(log: Log) -> None:
     longest = AddCheckpoint(1, (bytes(32),) * add_checkpoint.PROOF_LINES_MAX, log.head)
     assert parse_add_checkpoint(format_add_checkpoint(longest)) == longest
