@@ -231,6 +231,22 @@ def test_files_that_do_not_agree_with_their_head_are_not_written_on(bench: Bench
         bench.open()
 
 
+def test_tiles_above_the_leaves_that_lead_elsewhere_are_not_written_on(bench: Bench) -> None:
+    """With a whole bundle there is no partial one to compare: the root itself tells."""
+    writer = bench.open()
+    writer.publish(bench.part(writer, 256))
+    path = bench.layout.tree / "tile" / "1" / "000.p" / "1"
+    path.write_bytes(path.read_bytes()[::-1])
+    before = bench.files()
+    with pytest.raises(CorruptionError, match="do not agree with its head"):
+        bench.open()
+    path.write_bytes(path.read_bytes()[::-1])
+    assert bench.open().size == 256
+    with pytest.raises(CorruptionError, match="nothing was written"):
+        bench.open(origin="00.affidavit.internal/other")
+    assert bench.files().keys() == before.keys()
+
+
 def test_an_older_data_directory_is_not_continued(bench: Bench, tmp_path: Path) -> None:
     import shutil
 

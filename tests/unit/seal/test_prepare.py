@@ -22,9 +22,11 @@ from affidavit.event import (
 )
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
+from affidavit.seal.prepare import _finish_json
 from affidavit.seal.preparer import Job, Preparer, Result
 from affidavit.seal.prices import installed_prices, priced_models
 from affidavit.seal.slots import HeaderValues, member_names, object_of, unpack_header
+from affidavit.wire.meaning import read_response
 from tests.support.installation import chat_request, chat_response, new_id, request_meta, response_end, response_start
 
 NAMES = Names(
@@ -203,6 +205,25 @@ def test_an_answer_carries_the_context_of_its_request() -> None:
     assert result.prepared is not None
     assert result.prepared.links is not None
     assert meta_of(result)["model"]["served"] == "gpt-4o-2024-08-06"
+
+
+def test_why_an_answer_ended_is_kept_as_the_provider_said_it() -> None:
+    def finish_of(**members: Any) -> bytes:
+        body = {"type": "message", "id": "m", "role": "assistant", "model": "m", "content": []} | members
+        meaning = read_response(
+            dialect="anthropic.messages",
+            status=200,
+            content_type="application/json",
+            content_encoding="",
+            body=json.dumps(body).encode(),
+        )
+        return _finish_json(meaning)
+
+    assert finish_of(stop_reason=None) == b"null"
+    assert finish_of(stop_reason="end_turn") == b'{"reasons":["end_turn"]}'
+    assert finish_of(stop_reason="stop_sequence", stop_sequence="END") == (
+        b'{"reasons":["stop_sequence"],"stop_sequence":"END"}'
+    )
 
 
 def test_an_answer_says_what_it_cost_and_a_request_does_not() -> None:
