@@ -272,3 +272,51 @@ def test_a_waiter_that_gave_up_is_no_trouble(tmp_path):
         await commit.durable()
 
     run(tmp_path, body)
+
+
+def test_who_waits_is_counted_and_each_sync_is_told(tmp_path):
+    async def body(commit, trace):
+        took = []
+        commit._on_sync = took.append
+        assert commit.waiting == 0
+        put(commit)
+        commit.after_flush(lambda _: None)
+        commit.after_sync(lambda _: None)
+        assert commit.waiting == 2
+        await commit.durable()
+        assert commit.waiting == 0
+        assert len(took) == 1
+        assert took[0] >= 0
+
+    run(tmp_path, body)
+
+
+def test_who_needs_only_the_flush_causes_no_sync(tmp_path):
+    async def body(commit, trace):
+        put(commit)
+        flushed = asyncio.get_running_loop().create_future()
+        commit.after_flush(flushed.set_result)
+        assert await flushed is None
+        assert names(trace) == ["write"]
+
+    run(tmp_path, body)
+
+
+def test_a_sync_that_fails_after_the_shard_died_is_told_once(tmp_path):
+    """Whoever waited has had their error; the failure that came first is the one that counts."""
+    failures = []
+
+    async def body(commit, trace):
+        trace.gate, trace.failing = threading.Event(), "fdatasync"
+        put(commit)
+        waiting = asyncio.create_task(commit.durable())
+        await asyncio.sleep(0.05)
+        commit.fail(NotDurableError("the first"))
+        trace.gate.set()
+        with pytest.raises(NotDurableError, match="the first"):
+            await waiting
+        await asyncio.sleep(0.05)
+        assert str(commit.error) == "the first"
+
+    run(tmp_path, body, sync_s=1e9, on_failure=failures.append)
+    assert len(failures) == 1

@@ -378,3 +378,24 @@ def test_what_an_installation_file_says():
     assert msgspec.json.decode(text, type=Installation) == Installation(
         id="00", data="/d", device=1, inode=2, created_us=3
     )
+
+
+def test_vkeys_of_a_log_are_told_from_those_of_another_the_newest_last(places):
+    assert places.system_vkeys == places.keys / "public" / "system.vkeys"
+    assert places.all_vkeys("default") == []
+    places.public.mkdir(parents=True)
+    for name in ("default.10.vkeys", "default.2.vkeys", "default.x.vkeys", "default2.1.vkeys", "default.vkeys"):
+        (places.public / name).touch()
+    assert [path.name for path in places.all_vkeys("default")] == [
+        "default.2.vkeys",
+        "default.10.vkeys",
+        "default.vkeys",
+    ]
+    (places.public / "default.vkeys").unlink()
+    assert [path.name for path in places.all_vkeys("default")] == ["default.2.vkeys", "default.10.vkeys"]
+
+
+def test_nobody_holds_what_is_not_there(places):
+    assert holder_of(places) is None
+    places.keys.write_text("a file")
+    assert holder_of(places) is None

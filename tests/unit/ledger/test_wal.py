@@ -459,3 +459,34 @@ def test_a_digested_record_knows_what_its_leaf_will_say(tmp_path: Path) -> None:
     assert digests[record.number] == record.digest
     assert set(digests) == {record.number, other.number}
     shard.close()
+
+
+def test_a_file_that_is_being_begun_is_waited_for(tmp_path: Path) -> None:
+    """Its writer lives: a header that is not whole yet is neither damage nor an end."""
+    clock = Clock()
+    shard = make_shard(tmp_path, clock=clock)
+    shard.begin("default").finish(meta=b"{}", data=b"one")
+    shard.sync()
+    clock.age()
+    shard.begin("default").finish(meta=b"{}", data=b"two")
+    shard.sync()
+    path = tmp_path / shard.name / "00000002"
+    whole, reader = path.read_bytes(), make_reader(tmp_path)
+    for length in (0, 5, 40):
+        path.write_bytes(whole[:length])
+        reader.read(dead=False)
+        assert reader.read(dead=False) == []
+        assert reader.at_end
+    path.write_bytes(whole)
+    assert [record.data for record in reader.read(dead=False)] == [b"two"]
+    shard.close()
+
+
+def test_the_newest_number_of_a_log_is_that_of_its_last_whole_record(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    assert shard.last_seq("default") == 0
+    for number in range(1, 4):
+        assert shard.begin("default").finish(data=b"x") == number == shard.last_seq("default")
+    shard.begin("default").write(data=b"not whole")
+    assert (shard.last_seq("default"), shard.last_seq("other")) == (3, 0)
+    shard.close()

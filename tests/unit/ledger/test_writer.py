@@ -305,3 +305,13 @@ def test_old_heads_go_but_for_the_last_of_a_minute_the_newest_and_those_with_anc
     assert writer.thin_heads(now_s=1_000_100, kept_s=1_000) == 0
     assert writer.thin_heads(now_s=1_010_000, kept_s=1_000) == 4
     assert {path.name for path in bench.layout.heads.iterdir()} == {"3", "15"}
+
+
+def test_each_directory_of_new_tiles_is_made_durable_once(bench: Bench) -> None:
+    writer = bench.open()
+    part = bench.part(writer, 700)
+    synced: list[str] = []
+    bench.open(lambda operation, path: synced.append(path) if operation == "fsync_directory" else None).publish(part)
+    tree = bench.layout.tree / "tile"
+    assert [synced.count(str(tree / name)) for name in ("0", "entries")] == [2, 2]  # made in its parent, then filled
+    assert {path.name for path in (tree / "entries").iterdir()} == {"000", "001", "002.p"}

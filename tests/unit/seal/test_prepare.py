@@ -14,8 +14,12 @@ from affidavit.event import (
     AccessMeta,
     CallError,
     CallTimes,
+    ClockEstimate,
     HttpResponse,
     Identity,
+    Reconciliation,
+    ReconciliationMeta,
+    SourceFacts,
     SourceMeta,
     encode_meta,
     encode_whole_response,
@@ -332,6 +336,36 @@ def test_starts_and_stops(kind: Any) -> None:
     (result,) = make_preparer().prepare([Job(record(encode_meta(meta)))])
     assert result.prepared is not None
     assert (result.prepared.type, result.prepared.time_us, result.prepared.id) == (kind, 5, meta.id)
+
+
+FACTS = SourceFacts(clock=ClockEstimate(bound_us=5, offset_us=-1, synchronised=1), step_us=20_000)
+COMPARED = Reconciliation(
+    provider="openai",
+    export="e" * 43,
+    first_day="2026-01-01",
+    last_day="2026-01-31",
+    matched=1,
+    missing=2,
+    extra=3,
+    missing_requests=4,
+    missing_tokens="5",
+)
+
+
+@pytest.mark.parametrize(
+    ("meta", "public"),
+    [
+        (SourceMeta(type="source.clock", id=new_id(), time_us=5, mono_us=1, data=FACTS), FACTS),
+        (SourceMeta(type="source.start", id=new_id(), time_us=5, mono_us=1, data=FACTS), FACTS),
+        (SourceMeta(type="source.heartbeat", id=new_id(), time_us=5, mono_us=1), None),
+        (ReconciliationMeta(type="usage.reconciled", id=new_id(), time_us=5, mono_us=1, data=COMPARED), COMPARED),
+    ],
+)
+def test_what_is_public_stands_in_the_leaf_as_it_was_said(meta: Any, public: Any) -> None:
+    (result,) = make_preparer().prepare([Job(record(encode_meta(meta)))])
+    assert result.prepared is not None
+    assert (result.prepared.type, result.prepared.body) == (meta.type, None)
+    assert result.prepared.public == (None if public is None else encode_meta(public))
 
 
 def test_an_unfinished_record_that_says_nothing_leaves_nothing() -> None:

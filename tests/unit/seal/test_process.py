@@ -33,10 +33,11 @@ from affidavit.ledger.signing import SignerClient
 from affidavit.ledger.wal import Shard
 from affidavit.seal import process
 from affidavit.seal.desk import Desk
+from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT
-from tests.support.accesses import write_access
+from tests.support.accesses import write_access, write_follow
 from tests.support.installation import chat_request, chat_response, clock_us, write_call
 
 WAIT_S = 20.0
@@ -397,3 +398,39 @@ def test_the_signer_refuses_over_its_socket_as_it_does_by_itself(house: House) -
     assert client._channel is not None
     client._channel.close()
     shutil.rmtree(house.places.keys / "signer")
+
+
+def test_keys_change_over_the_sockets_and_followers_are_answered_out_of_turn(house: House) -> None:
+    house.signer()
+    shown: list[SealerFigures] = []
+    sealer = house._started(
+        lambda lifeline, ready: process.run(
+            places=house.places,
+            config=load_config(None),
+            lifeline=lifeline,
+            ready=ready,
+            lose=house.lost.append,
+            disk=Disk(),
+            publish=shown.append,
+        )
+    )
+    assert len(shown) == 1
+    before = house.places.vkeys("default").read_bytes()
+    reply = house.ask({"op": "rotate", "log": "default"})
+    assert reply["log"] == "default"
+    assert house.places.vkeys("default").read_text() == "".join(f"{vkey}\n" for vkey in reply["vkeys"])  # type: ignore[attr-defined]
+    assert house.places.vkeys("default.1").read_bytes() == before
+    worker, api = house.shard(), house.shard("api")
+    with connect(house.places.run, "sealer") as channel:
+        follower = channel.call(write_follow(api)).body["follower"]
+        write_call(worker, REQUEST, RESPONSE)
+        worker.sync()
+        wait_for(lambda: "llm.response" in house.types())
+        start = house.types().index("llm.request")
+        reply = channel.call({"op": "rows", "follower": follower, "start": start})
+        assert reply.body["count"] == 2
+        assert channel.call({"op": "spell", "log": "default", "texts": ["plain"]}).parts
+    worker.close()
+    api.close()
+    sealer.end()
+    assert (sealer.error, house.lost) == (None, [])

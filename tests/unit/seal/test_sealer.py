@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import affidavit_verify
+from affidavit.crypt.keyring import Kind
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import encode_meta
 from affidavit.ledger import cut, reader, writer
@@ -688,6 +689,11 @@ def test_a_long_epoch_is_not_counted_again_at_a_start(
     restart(installation)
     (problem,) = [text for text in installation.sealer.problems if "of log default" in text]
     assert "will close without sums: a start counts at most 2 leaves again" in problem
+    shard = installation.shard()
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    shard.close()
+    installation.drain()
     installation.stop()
     close = leaves_of(installation, "default")[-1]
     assert (close.type, "sums" in data_of(close)) == ("epoch.close", False)
@@ -709,3 +715,33 @@ def test_candidates_to_be_shared_are_remembered_up_to_a_bound(
         shared.append(types(installation).count("content.shared"))
     assert shared == [0, 0, 0, 0, 1]
     shard.close()
+
+
+def test_what_nobody_in_particular_sent_is_shared_with_nobody(installation: Installation) -> None:
+    """A value without a subject counts for no person, however often it comes."""
+    log, ring = installation.sealer.logs["default"], installation.ring
+    app = ring.key_of(Kind.APP, "default", "shop")
+    assert not any(log._is_common(app.scope, b"value", app) for _ in range(5))
+    people = [ring.key_of(Kind.SUBJECT, "default", name) for name in ("ann", "ben", "ben", "cleo")]
+    assert [log._is_common(app.scope, b"value", person) for person in people] == [False, False, False, True]
+
+
+def test_a_first_start_that_dies_behind_its_stage_is_finished_by_the_next(tmp_path: Path) -> None:
+    """The stage that creates a project is published by whoever finds it; the project is created once."""
+    staged = False
+
+    def die(operation: str, path: str) -> None:
+        nonlocal staged
+        if staged:
+            raise KeyboardInterrupt
+        staged = operation == "rename" and "/stage/" in path
+
+    with pytest.raises(KeyboardInterrupt):
+        Installation(tmp_path, disk=QuickDisk(die), signer_disk=QuickDisk()).start()
+    assert not (tmp_path / "data" / "logs" / "default").exists()
+    again = Installation(tmp_path, disk=QuickDisk(), signer_disk=QuickDisk()).start()
+    created = [data_of(leaf)["project"] for leaf in leaves_of(again, "system") if leaf.type == "project.create"]
+    assert created == ["system", "default"]
+    assert types(again) == ["epoch.open"]
+    again.stop()
+    assert codes(again) == set()
