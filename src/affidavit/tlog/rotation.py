@@ -74,7 +74,7 @@ class KeyHistory(msgspec.Struct, frozen=True):
         verify_rotation(rotation, old=self.newest)
         if len(self.generations) >= GENERATIONS_MAX:
             raise FormatError(f"a log with more than {GENERATIONS_MAX} pairs of keys is refused")
-        if len(self.generations) > 1 and rotation.after <= self.generations[-1][0]:
+        if rotation.after <= self.generations[-1][0]:
             raise FormatError("a rotation does not come after the one before")
         return KeyHistory((*self.generations, (rotation.after, rotation.vkeys)))
 

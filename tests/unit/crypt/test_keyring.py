@@ -264,3 +264,11 @@ def test_a_key_that_is_not_there_is_named_by_what_it_protected(path: Path) -> No
     with pytest.raises(KeyMissingError, match="not in the ring"):
         ring.destroy(bytes(8))
     assert len(scopes(ring)) == 4
+
+
+def test_a_name_that_was_asked_for_is_not_digested_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are asked for by name for each leaf."""
+    ring = open_ring(path, random=drawing())
+    key = ring.key_of(Kind.SUBJECT, "log", "ann@")
+    monkeypatch.setattr(ring, "key_for", None)
+    assert ring.key_of(Kind.SUBJECT, "log", "ann@") is key

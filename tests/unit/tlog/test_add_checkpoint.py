@@ -116,6 +116,23 @@ def test_the_largest_checkpoint_and_request(log: Log, monkeypatch: pytest.Monkey
         parse_add_checkpoint(b"x" * (add_checkpoint.REQUEST_SIZE_MAX + 1))
 
 
+def test_a_request_says_that_its_number_is_the_old_size(log: Log) -> None:
+    data = format_add_checkpoint(AddCheckpoint(3, (), log.head))
+    assert data.startswith(b"old 3\n\n")
+    for first in (b"3", b"Old 3", b" old 3", b"new 3", b""):
+        with pytest.raises(FormatError):
+            parse_add_checkpoint(data.replace(b"old 3", first, 1))
+
+
+def test_the_size_of_a_request_is_bounded_before_it_is_taken_apart(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = format_add_checkpoint(AddCheckpoint(3, (), log.head))
+    monkeypatch.setattr(add_checkpoint, "REQUEST_SIZE_MAX", len(data))
+    assert parse_add_checkpoint(data).old_size == 3
+    monkeypatch.setattr(add_checkpoint, "REQUEST_SIZE_MAX", len(data) - 1)
+    with pytest.raises(FormatError, match="a request of"):
+        parse_add_checkpoint(data)
+
+
 @pytest.mark.parametrize("size", [0, 1, 2**63 - 1])
 def test_a_conflict_names_the_size(size: int) -> None:
     assert parse_conflict(format_conflict(size)) == size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from affidavit.errors import AffidavitError, FormatError
@@ -40,6 +42,7 @@ from affidavit.tlog.note import (
     parse_note,
     verifier_key,
 )
+from tests.unit.tlog.conftest import ORIGIN, make_log
 
 TIMESTAMP = 1_763_700_000
 ROOT = bytes(32)
@@ -332,10 +335,11 @@ def test_a_head_that_one_key_of_the_log_signed_alone_names_that_key(log, other_l
 
 
 def test_a_head_by_any_keys_that_the_log_had_is_one_of_its_own(log, other_log):
+    third = make_log(ORIGIN, 5)
     pairs = (other_log.vkeys, log.vkeys)
-    for head in (log.head, other_log.head):
-        assert verify_head_by_any(head, pairs) == log.checkpoint
-        assert verify_head_by_any(head, pairs[::-1]) == log.checkpoint
+    for head in (log.head, other_log.head, third.head):
+        for three in itertools.permutations((*pairs, third.vkeys)):
+            assert verify_head_by_any(head, three) == log.checkpoint
     with pytest.raises(SignatureError):
         verify_head_by_any(other_log.head, (log.vkeys,))
     ed25519, _ = parse_note(log.head).signatures

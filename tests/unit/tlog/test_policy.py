@@ -308,3 +308,11 @@ def test_one_operator_counts_once(log):
     lenient = policy(lines + "group g any w w-pq\nquorum g\n")
     assert evaluate(lenient, data, log_keys=keys).quorum_met
     assert evaluate(lenient, cosigned(log, mldsa44), log_keys=keys).cosigners == (Cosigner("w-pq", TIMESTAMP),)
+
+
+@pytest.mark.parametrize("name", ["wX", "X", "w\u00a0", "w\u3000", "none.", "\udc85"])
+def test_names_are_written_to_their_last_octet(name: str):
+    """They are opaque: what looks like a blank elsewhere is none here."""
+    witness = PolicyWitness(name, Ed25519Cosigner.from_seed(name="n", seed=b"n" * 32).key)
+    policy = Policy((), (witness,), (PolicyGroup(f"g{name}", 1, (name,)),), f"g{name}")
+    assert parse_policy(format_policy(policy)) == policy

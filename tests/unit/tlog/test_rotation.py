@@ -100,7 +100,12 @@ def test_a_hand_over_is_by_the_newest_keys_and_after_the_one_before() -> None:
         keys.extended(sign_rotation(after=5, old=A, new=C))
     with pytest.raises(FormatError, match="after the one before"):
         keys.extended(sign_rotation(after=0, old=B, new=C))
-    assert keys.extended(sign_rotation(after=1, old=B, new=C)).at(2) == vkeys_of(C)
+    keys = keys.extended(sign_rotation(after=5, old=B, new=C))
+    assert keys.at(6) == vkeys_of(C)
+    for after in (0, 4, 5):
+        with pytest.raises(FormatError, match="after the one before"):
+            keys.extended(sign_rotation(after=after, old=C, new=A))
+    assert keys.extended(sign_rotation(after=6, old=C, new=A)).at(7) == vkeys_of(A)
 
 
 def test_generations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

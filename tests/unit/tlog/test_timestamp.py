@@ -351,3 +351,13 @@ def test_an_attribute_stands_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tsa, "essential", lambda der, answer: original(der, answer) * 2)
     assert "twice" in refusal(authority().stamp(HEAD))
     assert module.CERTIFICATES_MAX == 16
+
+
+def test_hash_functions_have_the_names_of_their_standards() -> None:
+    """RFC 5754 for the digests and for RSA, RFC 5758 for ECDSA."""
+    made = module._hash(2, hashlib.sha384, hashes.SHA384())
+    assert made.identifier.hex() == "0609608648016503040202"
+    assert made.with_rsa.hex() == "06092a864886f70d01010c"
+    assert made.with_ecdsa.hex() == "06082a8648ce3d040303"
+    assert (made.digest, made.algorithm.name) == (hashlib.sha384, "sha384")
+    assert [each.identifier.hex()[-1] for each in module._HASHES] == ["1", "2", "3"]
