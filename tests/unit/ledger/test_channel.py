@@ -289,6 +289,20 @@ def test_another_user_is_refused_on_both_ends(serve, deep, monkeypatch):
         connect(deep, "test")
 
 
+def test_a_stranger_is_hung_up_on_and_the_next_one_is_answered(serve, deep, monkeypatch):
+    asked = []
+    serve(lambda *question: asked.append(question) or Reply({}))
+    with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as stranger:
+        patch.setattr(module.os, "geteuid", lambda: 4711)
+        patch.setattr(module, "_PEER", FakePeer(815))
+        with module._address(deep, "test") as address:
+            stranger.connect(address)
+        assert stranger.recv(1) == b"", "nothing is said to them"
+    with connect(deep, "test") as channel:
+        channel.call({"op": "x"})
+    assert len(asked) == 1
+
+
 class FakePeer:
     """What the kernel would say of a stranger."""
 

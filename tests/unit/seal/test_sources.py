@@ -15,6 +15,7 @@ from affidavit.capture.pulse import Pulse
 from affidavit.errors import AffidavitError
 from affidavit.event import encode_meta
 from affidavit.ledger.cut import ShardReader
+from affidavit.ledger.marks import Marks
 from affidavit.ledger.wal import Shard
 from affidavit.seal.shard import SealingShard
 from affidavit.seal.timekeeping import SETTLE_US, Timekeeping
@@ -306,15 +307,17 @@ def test_who_stopped_is_not_said_to_be_lost_by_a_start_after_it(installation: In
 
 
 def test_calls_counted_for_a_log_that_is_not_there_are_nobodys(installation: Installation) -> None:
-    shard = counted(installation, 1)
-    assert shard.marks is not None
-    path = shard.marks._path if hasattr(shard.marks, "_path") else installation.data.wal / shard.name / "marks"
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"default".ljust(64, b"\0"), b"nowhere".ljust(64, b"\0")))
+    shard = installation.shard()
+    marks = Marks(installation.data.wal / shard.name, logs=("nowhere", "default"), disk=QuickDisk())
+    marks.count("nowhere")
+    installation.drain()
+    assert "gap" not in types(installation)
+    marks.count("default")
+    marks.close()
     shard.close()
     installation.drain()
     installation.stop()
-    assert "gap" not in types(installation)
+    assert gaps(installation) == [(1, None)]
 
 
 def test_a_shard_that_is_about_to_get_its_name_is_left_alone(installation: Installation) -> None:
