@@ -69,6 +69,12 @@ def names(trace):
     return [operation for operation, _ in trace.operations]
 
 
+async def syncing(trace):
+    """Until the thread is within a sync."""
+    while "fdatasync" not in names(trace):
+        await asyncio.sleep(0.001)
+
+
 def test_flush_and_sync_come_before_their_callbacks(tmp_path, sync_s, monkeypatch):
     monkeypatch.setattr(group_commit, "monotonic", lambda: 0.0)
 
@@ -182,7 +188,7 @@ def test_a_failure_during_a_sync_wins_over_its_success(tmp_path):
         trace.gate = threading.Event()
         put(commit)
         waiting = asyncio.create_task(commit.durable())
-        await asyncio.sleep(0.05)
+        await syncing(trace)
         synced_to = commit.shard.synced_to
         commit.fail(NotDurableError("meanwhile"))
         trace.gate.set()
@@ -310,7 +316,7 @@ def test_a_sync_that_fails_after_the_shard_died_is_told_once(tmp_path):
         trace.gate, trace.failing = threading.Event(), "fdatasync"
         put(commit)
         waiting = asyncio.create_task(commit.durable())
-        await asyncio.sleep(0.05)
+        await syncing(trace)
         commit.fail(NotDurableError("the first"))
         trace.gate.set()
         with pytest.raises(NotDurableError, match="the first"):

@@ -341,7 +341,7 @@ def test_a_sealer_that_is_late_brings_its_followers_with_it(
     )
     assert lags == [0, lag_us]
     assert len(taken) == (2 if waits else 0)
-    assert all(0 <= seconds < 1 for seconds in taken)
+    assert all(seconds >= 0 for seconds in taken)
 
 
 def test_a_defect_at_a_question_is_told_and_ends_the_sealer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
