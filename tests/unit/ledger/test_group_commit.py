@@ -22,9 +22,12 @@ class Trace:
         self.operations = []
         self.failing = None
         self.gate = None
+        self.within_sync = threading.Event()
 
     def __call__(self, operation, _path):
         self.operations.append((operation, threading.current_thread() is threading.main_thread()))
+        if operation == "fdatasync":
+            self.within_sync.set()
         if operation == "fdatasync" and self.gate is not None:
             assert self.gate.wait(10)
         if operation == self.failing:
@@ -52,6 +55,7 @@ def run(tmp_path, body, *, sync_s=0.0, on_failure=None):
         commit = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=on_failure)
         commit._sync_s = sync_s
         trace.operations.clear()
+        trace.within_sync.clear()
         try:
             await body(commit, trace)
         finally:
@@ -71,8 +75,7 @@ def names(trace):
 
 async def syncing(trace):
     """Until the thread is within a sync."""
-    while "fdatasync" not in names(trace):
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(trace.within_sync.wait, 10)
 
 
 def test_flush_and_sync_come_before_their_callbacks(tmp_path, sync_s, monkeypatch):
