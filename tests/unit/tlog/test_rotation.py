@@ -71,6 +71,15 @@ def test_each_of_the_four_signatures_is_demanded(place: int, wrong: str) -> None
         verify_rotation(msgspec.structs.replace(rotation, signatures=signatures), old=vkeys_of(A))
 
 
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_no_signature_is_left_out_or_added(count: int) -> None:
+    """`rotation_of` refuses it before; whoever makes one by hand gets no further."""
+    rotation = sign_rotation(after=3, old=A, new=B)
+    signatures = (*rotation.signatures, rotation.signatures[0])[:count]
+    with pytest.raises(ValueError, match="zip"):
+        verify_rotation(msgspec.structs.replace(rotation, signatures=signatures), old=vkeys_of(A))
+
+
 def test_a_hand_over_is_to_other_keys_of_the_same_log() -> None:
     rotation = sign_rotation(after=3, old=A, new=B)
     for change in ({"after": 4}, {"vkeys": vkeys_of(C)}):

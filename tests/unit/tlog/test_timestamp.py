@@ -284,7 +284,11 @@ def test_chains_are_followed_no_further_than_their_limit() -> None:
 
 def test_more_certificates_than_anybody_needs() -> None:
     by = authority()
-    refusal(by.stamp(HEAD, Answer(certificates=(by.signer.der,) * 18)))
+    pair, roots = (by.signer.der, by.between.der), parse_roots(by.roots)
+    most = by.stamp(HEAD, Answer(certificates=pair * (module.CERTIFICATES_MAX // 2)))
+    assert ours(reduce_timestamp(most, message=HEAD, roots=roots)[0], roots=by.roots)
+    more = Answer(certificates=(*pair * (module.CERTIFICATES_MAX // 2), by.signer.der))
+    assert "something follows" in refusal(by.stamp(HEAD, more))
 
 
 def test_parts_of_the_form_that_no_authority_leaves_out() -> None:
@@ -341,6 +345,13 @@ def test_parts_that_only_an_authority_could_sign_wrongly(monkeypatch: pytest.Mon
         assert refusal(authority("rsa").stamp(HEAD, Answer(scheme="pss", salt=salt, mask=mask)), by=authority("rsa"))
     monkeypatch.setitem(tsa.HASHES, "sha224", (hashes.SHA224(), 4))
     assert "SHA-256, SHA-384" in refusal(authority().stamp(HEAD, Answer(digest="sha224")))
+
+
+@pytest.mark.parametrize("salted", [0, 1, 64])
+def test_a_signature_may_have_any_salt_that_it_states(salted: int) -> None:
+    by = authority("rsa")
+    assert ours(kept(Answer(scheme="pss", salted=salted), by=by), roots=by.roots)
+    assert refusal(by.stamp(HEAD, Answer(scheme="pss", salted=salted, salt=salted ^ 1)), by=by)
 
 
 def test_an_attribute_stands_once(monkeypatch: pytest.MonkeyPatch) -> None:
