@@ -102,7 +102,7 @@ def test_when_an_old_private_half_dies(
             keys.private(old)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../sealing", "no such key"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../sealing", "../public/sealing.json", "no such key"])
 def test_a_name_of_no_key(bench: Bench, name: str) -> None:
     with pytest.raises(KeyMissingError):
         bench.open().private(name)
