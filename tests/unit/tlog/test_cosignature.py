@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from affidavit.errors import AffidavitError, FormatError
@@ -25,7 +23,6 @@ from affidavit.tlog.cosignature import (
     parse_vkeys_file,
     sign_checkpoint,
     verifier_for,
-    verify_head_by_any,
     verify_log_head,
 )
 from affidavit.tlog.merkle import EMPTY_ROOT
@@ -42,7 +39,6 @@ from affidavit.tlog.note import (
     parse_note,
     verifier_key,
 )
-from tests.unit.tlog.conftest import ORIGIN, make_log
 
 TIMESTAMP = 1_763_700_000
 ROOT = bytes(32)
@@ -332,23 +328,6 @@ def test_a_head_that_one_key_of_the_log_signed_alone_names_that_key(log, other_l
         b"",
     ):
         assert lone_signer(data, log.vkeys) is None
-
-
-def test_a_head_by_any_keys_that_the_log_had_is_one_of_its_own(log, other_log):
-    third = make_log(ORIGIN, 5)
-    pairs = (other_log.vkeys, log.vkeys)
-    for head in (log.head, other_log.head, third.head):
-        for three in itertools.permutations((*pairs, third.vkeys)):
-            assert verify_head_by_any(head, three) == log.checkpoint
-    with pytest.raises(SignatureError):
-        verify_head_by_any(other_log.head, (log.vkeys,))
-    ed25519, _ = parse_note(log.head).signatures
-    _, mldsa44 = parse_note(other_log.head).signatures
-    for head in (with_lines(log.head, ed25519, mldsa44), with_lines(log.head, ed25519)):
-        with pytest.raises(SignatureError, match="exactly two signature lines"):
-            verify_head_by_any(head, pairs)
-    with pytest.raises(FormatError):
-        verify_head_by_any(b"no note", pairs)
 
 
 # Each bit of each byte is 27,000 heads; one case for each bit keeps a single test short.

@@ -287,6 +287,14 @@ def test_the_key_ids_of_one_public_key_differ_by_type_and_name():
     assert len(ids) == 4
 
 
+def test_signature_lines_alone_are_no_note():
+    line = format_signature_lines((NoteSignature("n", b"abcd", b"signature"),))
+    for data in (line, b"\n" + line, line + line, b"text\n\n" + line[:-1], b"text\n\n" + line[:-1] + b" "):
+        with pytest.raises(FormatError):
+            parse_note(data)
+    assert parse_note(b"text\n\n" + line).text == b"text\n"
+
+
 def test_signature_lines_alone_are_written_only_if_they_are_read_back():
     line = NoteSignature("n", b"abcd", b"signature")
     lines = (line, NoteSignature("m", b"\0\0\0\0", b"\xff"))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
-from affidavit.errors import FormatError
+from affidavit.errors import AffidavitError, FormatError
+from affidavit.text import b64u
 from affidavit.tlog import rotation as module
-from affidavit.tlog.cosignature import LogVkeys, MlDsa44Cosigner, log_vkeys
+from affidavit.tlog.checkpoint import Checkpoint
+from affidavit.tlog.cosignature import LogVkeys, MlDsa44Cosigner, log_vkeys, sign_checkpoint
 from affidavit.tlog.merkle import TREE_SIZE_MAX
 from affidavit.tlog.note import Ed25519Signer, SignatureError, format_vkey
 from affidavit.tlog.rotation import (
+    KeyHistory,
     Rotation,
+    format_keys_file,
     key_history,
+    parse_keys_file,
     rotation_of,
     rotation_text,
     sign_rotation,
@@ -141,3 +148,96 @@ def test_a_hand_over_is_made_of_its_members() -> None:
             rotation_of(after=after, vkeys=texts(B), signatures=signatures)
     with pytest.raises(FormatError, match="a log has two keys"):
         rotation_of(after=7, vkeys=texts(B)[::-1], signatures=made.signatures)
+
+
+# --- a file of all generations
+
+
+@functools.cache
+def three() -> KeyHistory:
+    """Three pairs of keys, each handed over to by the one before; made once, since signing has chance in it."""
+    keys = key_history(vkeys_of(A)).extended(sign_rotation(after=3, old=A, new=B))
+    return keys.extended(sign_rotation(after=9, old=B, new=C))
+
+
+def test_a_file_of_keys_is_that_of_the_format() -> None:
+    """docs/formats.md, section 21."""
+    history = key_history(vkeys_of(A)).extended(rotation := sign_rotation(after=3, old=A, new=B))
+    (first, second), (third, fourth) = texts(A), texts(B)
+    signatures = ",".join(f'"{b64u(signature)}"' for signature in rotation.signatures)
+    expected = (
+        f'[{{"from":0,"vkeys":["{first}","{second}"]}},'
+        f'{{"from":4,"signatures":[{signatures}],"vkeys":["{third}","{fourth}"]}}]\n'
+    )
+    assert format_keys_file(history) == expected.encode()
+    assert parse_keys_file(expected.encode()) == history
+    assert parse_keys_file(format_keys_file(three())) == three()
+    assert parse_keys_file(format_keys_file(key_history(vkeys_of(A)))) == key_history(vkeys_of(A))
+
+
+def test_a_file_of_keys_in_another_form_is_refused() -> None:
+    data = format_keys_file(three())
+    for wrong in (
+        b"",
+        b"[]\n",
+        b"{}\n",
+        b"\xff",
+        b"[" * 5_000,
+        data[:-1],
+        data + b"\n",
+        b" " + data,
+        data.replace(b'"from":0', b'"from":1', 1),
+        data.replace(b'"from":0', b'"from":-1', 1),
+        data.replace(b'"from":4', b'"from":5', 1),
+        data.replace(b'"from":10', b'"from":4', 1),
+        data.replace(b'"from":4,', b'"from":4,"more":1,', 1),
+        data.replace(b'"signatures":[', b'"signatures":["AA",', 1),
+    ):
+        with pytest.raises(AffidavitError):
+            parse_keys_file(wrong)
+
+
+def test_a_file_of_keys_is_bounded_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = format_keys_file(three())
+    monkeypatch.setattr(module, "KEYS_FILE_BYTES_MAX", len(data))
+    assert parse_keys_file(data) == three()
+    monkeypatch.setattr(module, "KEYS_FILE_BYTES_MAX", len(data) - 1)
+    with pytest.raises(FormatError, match="the limit is"):
+        parse_keys_file(data)
+
+
+def test_a_hand_over_without_its_signatures_is_not_written_and_not_read() -> None:
+    unknown = KeyHistory(three().generations)
+    with pytest.raises(FormatError, match="hand-overs of these keys are not known"):
+        format_keys_file(unknown)
+    objects = msgspec.json.decode(format_keys_file(three()))
+    del objects[1]["signatures"]
+    with pytest.raises(FormatError, match="four signatures"):
+        parse_keys_file(msgspec.json.encode(objects))
+
+
+def test_keys_that_do_not_lead_to_what_is_known_say_nothing() -> None:
+    for known in (A, B, C):
+        assert three().continues(vkeys_of(known)) == three()
+    with pytest.raises(SignatureError, match="do not follow"):
+        three().continues(vkeys_of(pair(b"d")))
+
+
+def test_the_size_that_a_head_states_tells_its_keys_and_whether_they_are_believed() -> None:
+    history = three().with_revoked(((2, 6),))
+    assert history.hand_overs == three().hand_overs
+    for size, keys, generation, revoked in (
+        (3, A, 1, False),
+        (4, B, 2, False),
+        (6, B, 2, False),
+        (7, B, 2, True),
+        (9, B, 2, True),
+        (10, C, 3, False),
+    ):
+        signer, cosigner = keys
+        head = sign_checkpoint(Checkpoint(ORIGIN, size, bytes(32)), signer=signer, cosigner=cosigner, timestamp=0)
+        assert history.of_head(head) == vkeys_of(keys) == history.at(size)
+        assert (history.generation_at(size), history.is_revoked(size)) == (generation, revoked)
+    assert history.extended(sign_rotation(after=20, old=C, new=A)).revoked == ((2, 6),)
+    with pytest.raises(FormatError):
+        history.of_head(b"no note")
