@@ -46,6 +46,7 @@ def test_the_public_half_that_writers_read_belongs_to_the_private_half(bench: Be
     keys = bench.open()
     public = read_sealing_key(bench.places)
     assert public.id == keys.current_id
+    assert len(bytes.fromhex(public.id)) == 4
     private = X25519PrivateKey.from_private_bytes(keys.private(public.id))
     assert private.public_key().public_bytes_raw() == public.public
     assert (bench.places.keys / "sealing" / public.id).stat().st_mode & 0o777 == 0o600

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import affidavit_verify
 from affidavit.errors import FormatError
 from affidavit.tlog import timestamp as module
-from affidavit.tlog.certificate import ROOTS_MAX, parse_certificate, parse_roots
+from affidavit.tlog.certificate import CHAIN_MAX, ROOTS_MAX, parse_certificate, parse_roots
 from affidavit.tlog.der import SEQUENCE, Elements, element
 from affidavit.tlog.timestamp import (
     ACCURACY_US_DEFAULT,
@@ -272,14 +272,18 @@ def test_a_certificate_of_the_right_name_and_another_key_issued_nothing() -> Non
     assert "does not lead to a root" in refusal(by.stamp(HEAD), roots=other.pem)
 
 
-def test_chains_are_followed_no_further_than_their_limit() -> None:
+@pytest.mark.parametrize(("between", "reaches"), [(CHAIN_MAX - 1, True), (CHAIN_MAX, False), (CHAIN_MAX + 1, False)])
+def test_chains_are_followed_no_further_than_their_limit(between: int, *, reaches: bool) -> None:
     by = Authority()
     chain: list[Holder] = [by.root]
-    for number in range(9):
+    for number in range(between):
         chain.append(certify(f"between {number}", by=chain[-1]))
     by.signer = certify("authority", by=chain[-1], ca=False)
     answer = Answer(certificates=tuple(sorted(holder.der for holder in (*chain[1:], by.signer))))
-    assert "does not lead to a root" in refusal(by.stamp(HEAD, answer), by=by)
+    if reaches:
+        assert ours(kept(answer, by=by), roots=by.roots)
+    else:
+        assert "does not lead to a root" in refusal(by.stamp(HEAD, answer), by=by)
 
 
 def test_more_certificates_than_anybody_needs() -> None:
