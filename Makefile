@@ -79,7 +79,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the line coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/attacks $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/attacks --ignore=tests/browser $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 
 .PHONY: lint
 lint: install ## ruff, formatting, types, layers
@@ -121,6 +121,10 @@ kills: install ## whole services: kills under load, full disks, stepped clocks, 
 .PHONY: attacks
 attacks: install ## play every attempt of the threat model; results in build/attacks.json
 	@$(BIN)/pytest tests/attacks $(ARGS)
+
+.PHONY: browser
+browser: install ## check the page that checks proofs, in a real Chromium (where one is installed)
+	@$(BIN)/pytest tests/browser $(ARGS)
 
 .PHONY: foreign
 foreign: install ## let strangers' programs check our logs (needs Go)
