@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -17,8 +17,11 @@ from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
 from affidavit.cli.present import answers, cell, progress_bars, remark
 from affidavit.cli.verify_proof import verify_one_proof
 from affidavit.errors import ConfigError, FormatError, LayoutError
+from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import find_places
+from affidavit.prove.memory import read_memory, write_memory
 from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
+from affidavit.prove.since import verify_since
 from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
 from affidavit.tlog.certificate import Certificate, parse_roots
@@ -69,6 +72,18 @@ _Age = Annotated[
 ]
 
 
+_Since = Annotated[
+    Path | None,
+    Parameter(
+        help=(
+            "Your memory of the last time, a file of your own: what was verified then is not read again, and the log "
+            "must extend it. Made if it is not there, brought up to date if nothing fails."
+        )
+    ),
+]
+_Full = Annotated[bool, Parameter(negative="", help="With --since: read everything all the same.")]
+
+
 def verify(
     path: _Subject = None,
     /,
@@ -79,6 +94,8 @@ def verify(
     promise: _Promises = (),
     tsa_roots: _Roots = None,
     max_age: _Age = None,
+    since: _Since = None,
+    full: _Full = False,
     require_anchor: Annotated[bool, Parameter(negative="", help="Exit code 3 unless the anchor is OK.")] = False,
     json: Annotated[
         bool, Parameter(name="--json", negative="", help="One JSON object, the last line of output.")
@@ -93,6 +110,7 @@ def verify(
     affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
     affidavit verify --policy my-witnesses.policy --require-anchor
     affidavit verify --tsa-roots roots.pem --max-age 2h
+    affidavit verify --since ~/ledger.memory
     affidavit verify --json | tail -1 | jq .integrity
     affidavit verify call.intent.tlog-proof --vkey default.vkeys
     ```
@@ -111,23 +129,22 @@ def verify(
     places = find_places(os.environ)
     data = (path or places.data).absolute()
     if data.is_file():
-        of_log = bool(pin or policy or promise or tsa_roots or max_age or require_anchor)
+        of_log = bool(pin or policy or promise or tsa_roots or max_age or since or require_anchor)
         return verify_one_proof(data, vkey=vkey, places=places, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     vkeys = _vkeys(vkey, places.system_vkeys)
-    pins = tuple(_bytes_of(path) for path in pin)
-    promises = tuple(_bytes_of(path) for path in promise)
-    quorum = _policy(policy)
-    rules = TimeRules(
-        roots=_roots(tsa_roots) if tsa_roots is not None else None,
-        now_us=time.time_ns() // 1_000,
-        age_us_max=_microseconds(max_age) if max_age is not None else None,
+    asked = _Asked(
+        pins=tuple(_bytes_of(path) for path in pin),
+        promises=tuple(_bytes_of(path) for path in promise),
+        policy=_policy(policy),
+        rules=TimeRules(
+            roots=_roots(tsa_roots) if tsa_roots is not None else None,
+            now_us=time.time_ns() // 1_000,
+            age_us_max=_microseconds(max_age) if max_age is not None else None,
+        ),
     )
-    with progress_bars() as advance:
-        report = verify_directory(
-            data, vkeys=vkeys, pins=pins, promises=promises, policy=quorum, rules=rules, progress=advance
-        )
+    report = _verified(data, vkeys, asked) if since is None else _verified_since(data, vkeys, asked, since, full=full)
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -135,6 +152,41 @@ def verify(
     if require_anchor and not report.is_anchored:
         return ANCHOR
     return OK if report.holds else FINDING
+
+
+class _Asked(NamedTuple):
+    """What was handed in, and what is demanded."""
+
+    pins: tuple[bytes, ...]
+    promises: tuple[bytes, ...]
+    policy: bytes | None
+    rules: TimeRules
+
+
+def _verified(data: Path, vkeys: bytes | None, asked: _Asked) -> Report:
+    with progress_bars() as advance:
+        return verify_directory(data, vkeys=vkeys, progress=advance, **asked._asdict())
+
+
+def _verified_since(data: Path, vkeys: bytes | None, asked: _Asked, path: Path, *, full: bool) -> Report:
+    """With a memory, which is brought up to date where nothing failed."""
+    if vkeys is None:
+        raise ConfigError("--since needs the verifier keys of the system log (--vkey); nothing was checked")
+    memory = read_memory(path, data=data)
+    with progress_bars() as advance:
+        report, remembered = verify_since(
+            data, memory, vkeys=vkeys, made_us=asked.rules.now_us, reads_all=full, progress=advance, **asked._asdict()
+        )
+    if remembered is None:
+        remark(f"{path} was not brought up to date, since something failed")
+        return report
+    try:
+        write_memory(path.absolute(), remembered, disk=Disk())
+    except OSError as error:
+        remark(
+            f"{path} could not be brought up to date ({error.strerror}); the verdicts stand, and so does the old one"
+        )
+    return report
 
 
 def _vkeys(named: Path | None, kept: Path) -> bytes | None:

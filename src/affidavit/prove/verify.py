@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from affidavit.errors import AffidavitError, LayoutError
 from affidavit.event import SYSTEM_LOG
@@ -28,6 +28,8 @@ from affidavit.prove.acts import check_acts, check_approvers
 from affidavit.prove.anchors import AnchorCheck, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
+from affidavit.prove.memory import Memory, digest_of_roots
+from affidavit.prove.past import Past
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -36,8 +38,8 @@ from affidavit.prove.rotations import check_rotations, history_of_system
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
-from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
-from affidavit.tlog.policy import Policy, parse_policy
+from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.policy import parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -70,34 +72,43 @@ def verify_directory(
         LayoutError: There is no directory at `data`.
         FormatError: `vkeys` is no vkeys file, or `policy` no policy.
     """
-    if not data.is_dir():
-        raise LayoutError(
-            f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
-        )
     keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules())
-    return _Verification(data, vkeys=keys, demands=demands, progress=progress).run(pins, promises)
+    return Verification(data, vkeys=keys, policy=policy, rules=rules, progress=progress).run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
     """Progress that is told to nobody."""
 
 
-class _Demands(NamedTuple):
-    """What whoever verifies demands of a log beyond its own word."""
+class Verification:
+    """One run over one directory, arguments as of `verify_directory`.
 
-    policy: Policy | None
-    rules: TimeRules
+    `memory` is of an earlier run: what was verified then is not read again, unless `Doubt` is raised. Its heads are
+    pins, also where `reads_all` makes this run read everything.
+    """
 
-
-class _Verification:
-    """One run over one directory."""
-
-    def __init__(self, data: Path, *, vkeys: LogVkeys | None, demands: _Demands, progress: Progress | None) -> None:
-        self._files: Final = Files(data)
+    def __init__(
+        self,
+        data: Path,
+        *,
+        vkeys: LogVkeys | None,
+        policy: bytes | None = None,
+        rules: TimeRules | None = None,
+        progress: Progress | None = None,
+        memory: Memory | None = None,
+        reads_all: bool = False,
+    ) -> None:
+        if not data.is_dir():
+            raise LayoutError(
+                f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
+            )
+        self._past: Final = Past(memory, reads_all=reads_all, policy=policy, rules=rules or TimeRules())
+        self._files: Final = Files(data, settled=self._past.sizes)
         self._vkeys: Final = vkeys
-        self._policy: Final = demands.policy
-        self._rules: Final = demands.rules
+        self._policy: Final = parse_policy(policy) if policy is not None else None
+        self._rules: Final = rules or TimeRules()
+        self._examinations: Final[dict[str, LogExamination]] = {}
+        self._anchored: Final[dict[str, int | None]] = {}
         self._findings: Final = Findings()
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
@@ -106,8 +117,10 @@ class _Verification:
         self._promises: list[HeldPromise] = []
         self._keys: Final[dict[str, KeyHistory]] = {}
         """Of every log whose keys are known."""
+        self._not_witnesses: list[str] = []
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
+        """Verify, and report."""
         findings = self._findings.for_log(None)
         names = self._files.list(self._findings)
         self._check_format()
@@ -116,11 +129,13 @@ class _Verification:
         for shard in sorted({name.rpartition("/")[0] for name in names[""] if name.startswith("damaged/")}):
             what = f"{shard}: a write-ahead shard that was damaged once durable, kept as evidence; it was not read"
             findings.warn("DAMAGED-WAL", what)
-        known = read_pins(pins, self._findings)
+        known = [*self._past.pins(), *read_pins(pins, self._findings)]
         self._promises = read_promises(promises, self._findings)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            self._keys[SYSTEM_LOG] = history_of_system(self._files, of_system, self._vkeys)
+            names_of_system = self._past.unsettled(SYSTEM_LOG, of_system)
+            hand_overs = self._past.hand_overs()
+            self._keys[SYSTEM_LOG] = history_of_system(self._files, names_of_system, self._vkeys, known=hand_overs)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
         self._hear_rotations()
         for log in sorted(name for name in names if name):
@@ -153,6 +168,7 @@ class _Verification:
         if keys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
+        names = self._past.unsettled(log, names)
         self._anchors[log] = take_anchors(names)
         sizes = {pin.states.size for pin in pins} | self._anchors[log].keys()
         if log != SYSTEM_LOG:
@@ -167,7 +183,10 @@ class _Verification:
             findings=findings,
             progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
             wanted=frozenset(held.digest for held in self._promises),
+            memory=self._past.log(log),
         )
+        self._past.tell(log, findings)
+        self._examinations[log] = examination
         self._logs[log] = examination.run(sizes)
         check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
@@ -182,9 +201,13 @@ class _Verification:
             log_keys=[key for pair in pairs for key in (pair.ed25519, pair.mldsa44)],
             findings=self._findings,
         )
+        self._past.require_same_witnesses(check.not_witnesses)
         for log in logs:
-            anchors = check.check(log, self._anchors[log.name], self._keys.get(log.name))
+            names, before = self._past.anchors(log.name, self._anchors[log.name])
+            anchors = check.check(log, names, self._keys.get(log.name), before)
             check.conclude(log, anchors, pinned=pinned.get(log.name))
+            self._anchored[log.name] = anchors.counted
+        self._not_witnesses = check.not_witnesses
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -279,6 +302,28 @@ class _Verification:
         if digest != recorded:
             what = f"{CONFIG_NAME}: not the configuration that the newest config.change records"
             findings.fail("CONFIG-UNRECORDED", what, axis="authority")
+
+    # --- from one verification to the next -----------------------------------------------------------------------
+
+    def remember(self, *, made_us: int) -> Memory | None:
+        """What the next run may take from this one; nothing where anything failed, or no signature was checked."""
+        if self._vkeys is None or any(self._findings.overall(axis) == "FAIL" for axis in AXES):
+            return None
+        return Memory(
+            origin=self._vkeys.origin,
+            made_us=made_us,
+            roots=digest_of_roots(self._rules.roots),
+            policy=self._past.policy,
+            not_witnesses=self._not_witnesses,
+            logs={
+                name: examination.remember(
+                    self._files.read(f"logs/{name}/heads/{self._logs[name].size}", bytes_max=NOTE_SIZE_MAX).decode(),
+                    anchors_seen=sorted(self._anchors[name]),
+                    anchored=self._anchored[name],
+                )
+                for name, examination in self._examinations.items()
+            },
+        )
 
     # --- the report ----------------------------------------------------------------------------------------------
 
