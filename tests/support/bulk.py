@@ -7,7 +7,6 @@ which a file system keeps as holes.
 
 from __future__ import annotations
 
-import os
 import shutil
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Final
 from affidavit.ledger.layout import BODIES_MAGIC, HEADERS_MAGIC, SEGMENT_LEAVES, SHEET_MAGIC
 from affidavit.ledger.writer import ROW_BYTES
 from affidavit.tlog.edge import EMPTY_EDGE, Edge, grow
+from affidavit.tlog.merkle import HASH_SIZE
+from affidavit.tlog.tile import ENTRIES_LEVEL, TILE_HEIGHT, TILE_WIDTH, Tile, format_tile_path
 from tests.verifier.ledger_maker import TIME, Ledger, LogMaker, jcs, start_system
 
 NAME: Final = "bulk"
@@ -69,7 +70,7 @@ class BulkLedger:
         Ledger({"system": self.system}).write(self.data)
         self.system.signer.write_vkeys(self.vkeys)
         self._place: Final = self.data / "logs" / NAME
-        for name in ("heads", "headers", "bodies", "sheets", "tree"):
+        for name in ("heads", "headers", "bodies", "sheets", "tree", "ids"):
             (self._place / name).mkdir(parents=True)
         shutil.rmtree(self.data / "logs/alpha", ignore_errors=True)
         self._edge: Edge = EMPTY_EDGE
@@ -83,7 +84,8 @@ class BulkLedger:
         """Have `size` leaves, and one head more, of that size."""
         while self.size < size:
             end = min(size, (self.size // SEGMENT_LEAVES + 1) * SEGMENT_LEAVES)
-            self._append(end, is_last=end == size)
+            self._append(end)
+        self._write_partials()
         for segment in range(self.size // SEGMENT_LEAVES + 1):
             leaves = min(SEGMENT_LEAVES, self.size - segment * SEGMENT_LEAVES)
             for name, magic, width in _FILES:
@@ -101,16 +103,26 @@ class BulkLedger:
         leaves = [leaf(index) for index in range(self.size, size)]
         self._edge = grow(self._edge, leaves).edge
 
-    def _append(self, end: int, *, is_last: bool) -> None:
+    def _append(self, end: int) -> None:
         growth = grow(self._edge, [leaf(index) for index in range(self.size, end)])
         for path, content in growth.files:
-            if ".p/" in path and not is_last:
-                continue  # of a size that has no head
-            target = self._place / "tree" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(target, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-            os.write(fd, content)
-            os.close(fd)
+            if ".p/" not in path:
+                self._write(path, content)
         for tile in growth.finished:
             shutil.rmtree(self._place / "tree" / tile.partials_path, ignore_errors=True)
         self._edge = growth.edge
+
+    def _write_partials(self) -> None:
+        """The unfinished tiles of a size that gets a head."""
+        for level, tail in enumerate(self._edge.tails):
+            if tail:
+                index = (self.size >> TILE_HEIGHT * level) // TILE_WIDTH
+                self._write(format_tile_path(Tile(level, index, len(tail) // HASH_SIZE)), tail)
+        if self._edge.bundle_tail:
+            tile = Tile(ENTRIES_LEVEL, self.size // TILE_WIDTH, self.size % TILE_WIDTH)
+            self._write(format_tile_path(tile), self._edge.bundle_tail)
+
+    def _write(self, path: str, content: bytes) -> None:
+        target = self._place / "tree" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

@@ -30,6 +30,7 @@ _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _TILES_A_DIRECTORY: Final = 1_000
 _TILES_AT: Final = 5
 """Parts of a name before the number of a tile: logs, its name, tree, tile, level."""
+_IN_TILES: Final = re.compile(r"tree/tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6})(x?[0-9]{3})(\.p)?")
 _TILE_DIRECTORY: Final = re.compile(r"entries|[0-9]{1,2}|x[0-9]{3}|[0-9]{3}\.p")
 
 
@@ -151,6 +152,8 @@ class Files:
                 elif entry.is_dir(follow_symlinks=False) and _is_directory(parts):
                     if not self._is_settled(parts):
                         waiting.append(name + "/")
+                elif entry.is_file(follow_symlinks=False) and self._is_settled(parts):
+                    continue
                 elif entry.is_file(follow_symlinks=False) and _is_file(parts):
                     yield name
                 else:
@@ -158,18 +161,21 @@ class Files:
                     findings.for_log(log_of(name)).fail("UNKNOWN-FILE", what)
 
     def _is_settled(self, parts: Sequence[str]) -> bool:
-        """Whether a directory holds only tiles that were finished when their log was verified before."""
-        log, level, groups = (parts[1], parts[4], parts[5:]) if len(parts) > _TILES_AT else ("", "", [])
-        if log not in self._settled or parts[2] != "tree":
+        """Whether a name is that of a tile that was finished when its log was verified before, or holds only such."""
+        if len(parts) <= _TILES_AT or parts[1] not in self._settled:
             return False
+        match = _IN_TILES.fullmatch("/".join(parts[2:]))
+        if match is None:
+            return False
+        level, above, number, partials = match.groups()
         height = TILE_HEIGHT * (0 if level == "entries" else int(level))
-        finished = (self._settled[log] >> height) // TILE_WIDTH
-        number = int("".join(group.removeprefix("x").removesuffix(".p") for group in groups))
-        if groups[-1].endswith(".p"):
-            return number < finished
+        finished = (self._settled[parts[1]] >> height) // TILE_WIDTH
+        index = int((above + number).replace("x", "").replace("/", ""))
+        if not number.startswith("x"):
+            return index < finished
         # A directory of one group more holds tiles a thousand times as far on, too.
-        deeper: int = _TILES_A_DIRECTORY ** (len(groups) + 1)
-        return (number + 1) * _TILES_A_DIRECTORY <= finished < deeper
+        deeper: int = _TILES_A_DIRECTORY ** (above.count("/") + 2)
+        return not partials and (index + 1) * _TILES_A_DIRECTORY <= finished < deeper
 
 
 def log_of(name: str) -> str | None:
