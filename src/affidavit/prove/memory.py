@@ -23,6 +23,7 @@ from affidavit.prove.account import AccountMemory
 from affidavit.prove.heard import HeardKind
 from affidavit.prove.times import TimesMemory
 from affidavit.tlog.certificate import Certificate, der_of
+from affidavit.tlog.manifest import Manifest
 
 MAGIC: Final = b"affidavit-memory v1\n"
 MEMORY_BYTES_MAX: Final = 1 << 30
@@ -64,6 +65,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Digest of the roots that timestamps were judged by; empty without."""
     policy: str
     """Digest of the policy that witnesses were counted by; empty without."""
+    manifest: str
+    """Digest of the key manifest that counted; empty without."""
     not_witnesses: list[str]
     """Witnesses of the policy that do not count, since they are logs."""
     logs: dict[str, LogMemory]
@@ -137,6 +140,11 @@ def digest_of_roots(roots: Sequence[Certificate] | None) -> str:
     if roots is None:
         return ""
     return sha256(b"".join(sorted(sha256(der_of(root)).digest() for root in roots))).hexdigest()
+
+
+def digest_of_manifest(manifest: Manifest | None) -> str:
+    """What tells two key manifests apart; empty where there is none."""
+    return "" if manifest is None else sha256(_encoder.encode(manifest)).hexdigest()
 
 
 def digest_of_policy(policy: bytes | None) -> str:

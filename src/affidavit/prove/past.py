@@ -1,35 +1,54 @@
 """What one verification of a directory takes from the memory of an earlier one, and what it must ask again.
 
-Promise: nothing is taken from a memory that was made by other rules: other roots for timestamps, or another policy for
-witnesses, are a `Doubt`. The heads of a memory are pins in any case.
+Promise: nothing is taken from a memory that was made by other rules: other roots for timestamps, or another manifest of
+the root key, are a `Doubt`; under another policy all anchors are judged again. The heads of a memory are pins in any
+case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
+from affidavit.errors import ConfigError
 from affidavit.event import SYSTEM_LOG
 from affidavit.prove.anchors import Anchors
 from affidavit.prove.leaves import KeyRotate, ProjectCreate
-from affidavit.prove.memory import LogMemory, Memory, digest_of_policy, digest_of_roots
+from affidavit.prove.memory import LogMemory, Memory
 from affidavit.prove.pins import Pin, read_pin
 from affidavit.prove.recall import Doubt, is_unsettled
 from affidavit.prove.report import LogFindings
-from affidavit.prove.times import TimeRules
+
+
+class RulesOfMemory(NamedTuple):
+    """Digests of what a verification judges by, each empty where there is none."""
+
+    roots: str
+    policy: str
+    manifest: str
 
 
 class Past:
     """The memory, if there is one. Owner: one verification."""
 
-    def __init__(self, memory: Memory | None, *, reads_all: bool, policy: bytes | None, rules: TimeRules) -> None:
-        self.policy: Final = digest_of_policy(policy)
+    def __init__(self, memory: Memory | None, *, reads_all: bool, origin: str | None, rules: RulesOfMemory) -> None:
+        if memory is not None and origin is not None and memory.origin != origin:
+            raise ConfigError(
+                f"the memory is of another ledger, {memory.origin}, and these are the keys of {origin}; nothing was "
+                "checked"
+            )
+        self.rules: Final = rules
         self._whole: Final = memory
         self._memory: Final = None if reads_all else memory
-        if self._memory is not None and self._memory.roots != digest_of_roots(rules.roots):
-            raise Doubt("timestamps were judged by other roots before")
-        self._is_same_policy: Final = self._memory is None or self._memory.policy == self.policy
+        if self._memory is not None:
+            if origin is None:
+                raise Doubt("the keys of the system log are not known")
+            if self._memory.roots != rules.roots:
+                raise Doubt("timestamps were judged by other roots before")
+            if self._memory.manifest != rules.manifest:
+                raise Doubt("keys were judged by another manifest of the root key before")
+        self._is_same_policy: Final = self._memory is None or self._memory.policy == rules.policy
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -67,7 +86,7 @@ class Past:
         known = self.log(log)
         if known is None or not self._is_same_policy:
             return names, Anchors()
-        floor = known.size if not self.policy else known.anchored or 0
+        floor = known.size if not self.rules.policy else known.anchored or 0
         passed = {size for size in known.anchors_seen if size <= floor and size in names}
         left = {size: name for size, name in names.items() if size not in passed}
         return left, Anchors(files=len(passed), counted=known.anchored)

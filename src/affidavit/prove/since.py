@@ -12,26 +12,26 @@ from pathlib import Path
 
 import msgspec
 
-from affidavit.errors import ConfigError
+from affidavit.prove.manifest import RootKey
 from affidavit.prove.memory import Memory
 from affidavit.prove.recall import Doubt
 from affidavit.prove.report import AXES, SEVERITY, Finding, Report
 from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import Progress, Verification
-from affidavit.tlog.cosignature import parse_vkeys_file
 
 
 def verify_since(
     data: Path,
     memory: Memory | None,
     *,
-    vkeys: bytes,
+    vkeys: bytes | None,
     made_us: int,
     reads_all: bool = False,
     pins: Sequence[bytes] = (),
     promises: Sequence[bytes] = (),
     policy: bytes | None = None,
     rules: TimeRules | None = None,
+    root_key: RootKey | None = None,
     progress: Progress | None = None,
 ) -> tuple[Report, Memory | None]:
     """Verify the ledger at `data`, arguments as of `verify_directory`; also the memory for the next time.
@@ -42,16 +42,17 @@ def verify_since(
     Raises:
         ConfigError: The memory is of another ledger.
     """
-    keys = parse_vkeys_file(vkeys)
-    if memory is not None and memory.origin != keys.origin:
-        raise ConfigError(
-            f"the memory is of another ledger, {memory.origin}, and these are the keys of {keys.origin}; nothing was "
-            "checked"
-        )
 
     def run(*, everything: bool) -> tuple[Report, Memory | None]:
         verification = Verification(
-            data, vkeys=keys, policy=policy, rules=rules, progress=progress, memory=memory, reads_all=everything
+            data,
+            vkeys=vkeys,
+            policy=policy,
+            rules=rules,
+            root_key=root_key,
+            progress=progress,
+            memory=memory,
+            reads_all=everything,
         )
         return verification.run(pins, promises), verification.remember(made_us=made_us)
 

@@ -28,8 +28,9 @@ from affidavit.prove.acts import check_acts, check_approvers
 from affidavit.prove.anchors import AnchorCheck, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
-from affidavit.prove.memory import Memory, digest_of_roots
-from affidavit.prove.past import Past
+from affidavit.prove.manifest import RootKey, check_manifest, read_manifests, revoked_in, system_vkeys
+from affidavit.prove.memory import Memory, digest_of_manifest, digest_of_policy, digest_of_roots
+from affidavit.prove.past import Past, RulesOfMemory
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -59,6 +60,7 @@ def verify_directory(
     promises: Sequence[bytes] = (),
     policy: bytes | None = None,
     rules: TimeRules | None = None,
+    root_key: RootKey | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
@@ -66,14 +68,15 @@ def verify_directory(
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
     heads kept elsewhere, of any log; `promises` are files of promises that clients were given. `policy` is the
     verifier's own (C2SP tlog-policy): which witnesses make a head in ``anchors/`` count. `rules` say what is demanded
-    of time, nothing if they are missing.
+    of time, nothing if they are missing. With a `root_key` its manifest must be there, and names the system log's keys
+    where `vkeys` does not.
 
     Raises:
         LayoutError: There is no directory at `data`.
-        FormatError: `vkeys` is no vkeys file, or `policy` no policy.
+        FormatError: `vkeys` is no vkeys file, `policy` no policy, or the root key none.
     """
-    keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    return Verification(data, vkeys=keys, policy=policy, rules=rules, progress=progress).run(pins, promises)
+    verification = Verification(data, vkeys=vkeys, policy=policy, rules=rules, root_key=root_key, progress=progress)
+    return verification.run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
@@ -91,9 +94,10 @@ class Verification:
         self,
         data: Path,
         *,
-        vkeys: LogVkeys | None,
+        vkeys: bytes | None,
         policy: bytes | None = None,
         rules: TimeRules | None = None,
+        root_key: RootKey | None = None,
         progress: Progress | None = None,
         memory: Memory | None = None,
         reads_all: bool = False,
@@ -102,14 +106,24 @@ class Verification:
             raise LayoutError(
                 f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
             )
-        self._past: Final = Past(memory, reads_all=reads_all, policy=policy, rules=rules or TimeRules())
-        self._files: Final = Files(data, settled=self._past.sizes)
-        self._vkeys: Final = vkeys
+        self._findings: Final = Findings()
+        self._manifest: Final = read_manifests(root_key, self._findings) if root_key is not None else None
+        self._vkeys: Final = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(self._manifest)
         self._policy: Final = parse_policy(policy) if policy is not None else None
         self._rules: Final = rules or TimeRules()
+        self._past: Final = Past(
+            memory,
+            reads_all=reads_all,
+            origin=None if self._vkeys is None else self._vkeys.origin,
+            rules=RulesOfMemory(
+                roots=digest_of_roots(self._rules.roots),
+                policy=digest_of_policy(policy),
+                manifest=digest_of_manifest(self._manifest),
+            ),
+        )
+        self._files: Final = Files(data, settled=self._past.sizes)
         self._examinations: Final[dict[str, LogExamination]] = {}
         self._anchored: Final[dict[str, int | None]] = {}
-        self._findings: Final = Findings()
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
         self._staged: Staged = {}
@@ -133,9 +147,9 @@ class Verification:
         self._promises = read_promises(promises, self._findings)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            names_of_system = self._past.unsettled(SYSTEM_LOG, of_system)
-            hand_overs = self._past.hand_overs()
-            self._keys[SYSTEM_LOG] = history_of_system(self._files, names_of_system, self._vkeys, known=hand_overs)
+            names_of_system, stated = self._past.unsettled(SYSTEM_LOG, of_system), self._past.hand_overs()
+            keys = history_of_system(self._files, names_of_system, self._vkeys, known=stated)
+            self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
         self._hear_rotations()
         for log in sorted(name for name in names if name):
@@ -233,10 +247,13 @@ class Verification:
                 vkeys = self._created_vkeys(project)
                 known[project] = None if vkeys is None else key_history(vkeys)
         found = check_rotations(self._system.rotations, known, self._findings)
-        if found[SYSTEM_LOG] != judged_by and not self._system.unreadable:
+        if found[SYSTEM_LOG].generations != judged_by.generations and not self._system.unreadable:
             what = "its heads are signed by keys that no leaf of its tree hands over to"
             self._findings.for_log(SYSTEM_LOG).fail("KEY-ROTATE", what, axis="authority")
-        self._keys.update({log: keys for log, keys in found.items() if log != SYSTEM_LOG})
+        for log, keys in found.items():
+            if log != SYSTEM_LOG:
+                self._keys[log] = revoked_in(keys, self._manifest, log)
+        check_manifest(self._manifest, self._keys, self._findings)
 
     def _project_keys(self, log: str) -> KeyHistory | None:
         keys = self._keys.get(log)
@@ -256,7 +273,10 @@ class Verification:
         first = self._keys[SYSTEM_LOG].first
         keys = (format_vkey(first.ed25519), format_vkey(first.mldsa44))
         if own is None or (own.origin, own.vkeys) != (self._vkeys.origin, keys):
-            what = "its own project.create does not give the keys that it is verified with"
+            what = (
+                "its own project.create does not give the keys that it is verified with, nor do they follow from it; a "
+                "copy from before a change of keys knows only the keys of its time"
+            )
             self._findings.for_log(SYSTEM_LOG).fail("VKEY", what)
 
     # --- what the system log says of the others ------------------------------------------------------------------
@@ -312,8 +332,9 @@ class Verification:
         return Memory(
             origin=self._vkeys.origin,
             made_us=made_us,
-            roots=digest_of_roots(self._rules.roots),
-            policy=self._past.policy,
+            roots=self._past.rules.roots,
+            policy=self._past.rules.policy,
+            manifest=self._past.rules.manifest,
             not_witnesses=self._not_witnesses,
             logs={
                 name: examination.remember(

@@ -22,9 +22,10 @@ from typing import Final, Literal
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
-from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
+from affidavit.tlog.cosignature import open_cosigned_head
 from affidavit.tlog.merkle import ProofError, consistency_proof, verify_consistency
 from affidavit.tlog.note import encode_text
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import node_reader
 
 _PARTS: Final = 3
@@ -57,7 +58,7 @@ def parse_told_head(value: str) -> Checkpoint:
     return parse_checkpoint(encode_text(f"{origin}\n{size}\n{root}\n"))
 
 
-def keep_told_head(path: Path, value: str, *, vkeys: LogVkeys, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
+def keep_told_head(path: Path, value: str, *, keys: KeyHistory, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
     """As `keep_head`, for the head that an answer told of in ``x-affidavit-head``; returns the one that is kept now.
 
     `read` gives ``checkpoint`` as well as tiles.
@@ -69,10 +70,10 @@ def keep_told_head(path: Path, value: str, *, vkeys: LogVkeys, read: Callable[[s
         SignatureError, FormatError: A head is not one that this log signed, or `value` tells none of this log.
     """
     told = parse_told_head(value)
-    if told.origin != vkeys.origin:
+    if told.origin != keys.origin:
         raise FormatError(f"the answer tells a head of another log, {told.origin}")
     head = read("checkpoint")
-    new = open_cosigned_head(head, vkeys).checkpoint
+    new = open_cosigned_head(head, keys.of_head(head)).checkpoint
     if new.size < told.size:
         raise LateTilesError(
             f"an answer told of a head of size {told.size}, and the newest that is served has {new.size}. Nothing is "
@@ -85,26 +86,30 @@ def keep_told_head(path: Path, value: str, *, vkeys: LogVkeys, read: Callable[[s
     except ProofError as error:
         why = f"the head of size {new.size} does not extend that of size {told.size}, which an answer told of"
         raise InconsistentHeadError("FORK", why, held=value.encode(), offered=head) from error
-    return keep_head(path, head, vkeys=vkeys, read=read, disk=disk)
+    return keep_head(path, head, keys=keys, read=read, disk=disk)
 
 
-def keep_head(path: Path, head: bytes, *, vkeys: LogVkeys, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
+def keep_head(path: Path, head: bytes, *, keys: KeyHistory, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
     """Demand that `head` extends the one in `path`, and keep it there; the first one is kept as it is.
 
     `read` gives the file at a path of tlog-tiles (``tile/0/000``), of the tree that `head` is of; whatever it raises
     passes through, and then nothing was decided. If we die in between, the older head stands.
 
+    `keys` are the log's: `key_history` of the pair that is known, or, once the log has changed its keys, what
+    `parse_keys_file` makes of the file that it publishes, if it `continues` that pair. The size of a head tells which
+    pair must have signed it.
+
     Raises:
         InconsistentHeadError: A fork, or an older state than was seen before.
         SignatureError, FormatError: Either head is not one that this log signed; the file stays as it is.
     """
-    new = open_cosigned_head(head, vkeys).checkpoint
+    new = open_cosigned_head(head, keys.of_head(head)).checkpoint
     try:
         held = path.read_bytes()
     except FileNotFoundError:
         disk.replace(path, head)
         return new
-    old = open_cosigned_head(held, vkeys).checkpoint
+    old = open_cosigned_head(held, keys.of_head(held)).checkpoint
     if new.size < old.size:
         why = f"a head of size {new.size} is shown, and one of {old.size} was seen before"
         raise InconsistentHeadError("ROLLBACK", why, held=held, offered=head)

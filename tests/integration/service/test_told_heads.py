@@ -10,6 +10,7 @@ import pytest
 
 from affidavit.ledger.directory import Disk
 from affidavit.tlog.cosignature import parse_vkeys_file
+from affidavit.tlog.rotation import key_history
 from affidavit.witness.light import InconsistentHeadError, keep_told_head, parse_told_head
 from tests.integration.service.conftest import House, Service, wait_for
 from tests.integration.service.test_service import request_of, start, stop
@@ -58,20 +59,20 @@ def reader(house: House, service: Service) -> Callable[[str], bytes]:
 
 
 def test_a_client_keeps_the_head_and_demands_consistency(house: House, service: Service, tmp_path: Path) -> None:
-    vkeys = parse_vkeys_file((house.keys / "public/default.vkeys").read_bytes())
+    keys = key_history(parse_vkeys_file((house.keys / "public/default.vkeys").read_bytes()))
     kept, read, sizes = tmp_path / "kept", reader(house, service), []
     for number in range(4):
         before = parse_told_head(ask(service, f"call {number}")).size
         wait_for(lambda before=before: parse_told_head(ask(service, "next")).size > before, what="a newer head")
         value = ask(service, f"call {number} again")
-        sizes.append(keep_told_head(kept, value, vkeys=vkeys, read=read, disk=Disk()).size)
+        sizes.append(keep_told_head(kept, value, keys=keys, read=read, disk=Disk()).size)
         assert sizes[-1] >= parse_told_head(value).size
     assert sizes == sorted(set(sizes)), "it grew each time"
     held = kept.read_bytes()
     size, root, origin = value.split(" ", 2)
     lie = f"{size} {'A' * 43}= {origin}"
     with pytest.raises(InconsistentHeadError, match="FORK"):
-        keep_told_head(kept, lie, vkeys=vkeys, read=read, disk=Disk())
+        keep_told_head(kept, lie, keys=keys, read=read, disk=Disk())
     assert kept.read_bytes() == held
     assert root != "A" * 43 + "="
     stop(service)
