@@ -17,9 +17,18 @@ from affidavit.errors import AffidavitError
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.reader import LogReader
 from affidavit.prove.proof import SLOTS, make_proof, verify_proof_file, with_fields
+from affidavit.text import parse_b64u
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.cosignature import Ed25519Cosigner, MlDsa44Cosigner, parse_vkeys_file
-from affidavit.tlog.note import NoteSignature, encode_base64, format_signature_lines, format_vkey, parse_note
+from affidavit.tlog.note import (
+    Ed25519Signer,
+    NoteSignature,
+    encode_base64,
+    format_signature_lines,
+    format_vkey,
+    parse_note,
+)
+from affidavit.tlog.promise import PromisedRecord, format_promise, make_promises
 from affidavit.tlog.proof import TlogProof, format_proof, parse_proof
 from tests.attacks.insider import LogKeys
 from tests.browser.page import SAYS_TOO_MUCH, Page
@@ -476,6 +485,43 @@ def test_witness_lines_that_do_not_hold_and_two_trees_of_one_size(page: Page, co
     assert "This page cannot connect the two" in answer.text
 
 
+# --- a promise --------------------------------------------------------------------------------------------------------
+
+
+def promise_of(leaf: dict[str, Any], origin: str, **changes: Any) -> str:
+    signer = Ed25519Signer.from_seed(name="a.example/system/promise", seed=b"p" * 32)
+    facts = {"origin": origin, "id": parse_b64u(leaf["id"]), "digest": parse_b64u(leaf["src"]["digest"])} | changes
+    record = PromisedRecord(**facts, body_mac=b"m" * 32, blind=b"b" * 32)
+    other = PromisedRecord(**(facts | {"id": b"0" * 16}), body_mac=b"m" * 32, blind=b"b" * 32)
+    shard = f"{leaf['src']['id']}.{leaf['src']['boot']}"
+    return format_promise(make_promises([record, other], shard=shard, seal_by_s=1_790_000_000, signer=signer)[0])
+
+
+def test_a_promise_is_this_entry_or_another(page: Page) -> None:
+    made = (json.loads(json.loads(parse_proof(golden_proof(index)).extra or b"")["leaf"]) for index in range(5, 20))
+    index, leaf = next((number, leaf) for number, leaf in enumerate(made, 5) if "digest" in leaf["src"])
+    origin = parse_checkpoint(text_of_head()).origin
+    token = promise_of(leaf, origin)
+    for text in (token, f"HTTP/1.1 200 OK\r\nX-Affidavit-Promise: {token}\r\n"):
+        answer = page.check(golden_proof(index), VKEYS, promise=text.encode())
+        assert answer.verdict == "holds"
+        assert "This entry is the one that you were promised. It was due by 2026-09-21" in answer.text
+        assert "Who signed the promise was not checked here" in answer.text
+        assert SAYS_TOO_MUCH.search(answer.text) is None
+    for changed in (
+        promise_of(leaf, origin + "x"),
+        promise_of(leaf, origin, digest=b"d" * 32),
+        promise_of(leaf, origin, id=b"\x01" * 16),
+    ):
+        answer = page.check(golden_proof(index), VKEYS, promise=changed.encode())
+        assert answer.verdict == "holds"
+        assert "The promise is of another record" in answer.text
+        assert "that you were promised" not in answer.text
+    for wrong in (b"", b"x-affidavit-promise: AAAA", token[:-90].encode() + b"\n", token[2:].encode(), b"\xff" * 400):
+        answer = page.check(golden_proof(index), VKEYS, promise=wrong)
+        assert (answer.verdict, answer.accepts) == ("fails", False), wrong
+
+
 # --- for everybody ----------------------------------------------------------------------------------------------------
 
 
@@ -484,7 +530,7 @@ def test_it_is_used_with_the_keyboard_and_heard(page: Page) -> None:
     for _ in range(4):
         page.browser.press("Tab")
         focused.append(page.browser.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert focused[:3] == ["proof", "vkeys", "SUMMARY"]
+    assert focused[:4] == ["proof", "vkeys", "SUMMARY", "SUMMARY"]
     page.check(golden_proof(5), VKEYS)
     live = page.browser.evaluate("document.getElementById('live').textContent")
     assert live.startswith("One entry is in the log. Entry 5 ")
