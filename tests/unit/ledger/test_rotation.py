@@ -243,3 +243,13 @@ def run_with_fault(directory: Path, place: int, kind: str) -> list[tuple[int, by
             continue
         at += 1
     return released
+
+
+def test_keys_that_were_destroyed_sign_nothing(directory: Path) -> None:
+    signer = make_signer(directory)
+    sign(signer, 0, 3)
+    signer.rotate(log="default", after=3)
+    sign(signer, 3, 5)
+    for opened in (signer._open("default"), make_signer(directory)._open("default")):
+        with pytest.raises(SignerRefusedError, match="are destroyed; nothing was signed"):
+            signer._pair(opened, 0, "default")
