@@ -83,7 +83,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the coverage: 90% of all, every branch of the packages that a verdict rests on
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/attacks $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest --ignore=tests/foreign --ignore=tests/attacks --ignore=tests/browser $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 	# Silent where all is well, so that pytest has the last word.
 	if ! found=$$($(BIN)/coverage report --fail-under=100 --include="$$(printf ',src/affidavit/%s/*' $(COVERED_WHOLE) | cut -c 2-)"); then
 	  echo "$$found"
@@ -140,6 +140,10 @@ mutants: install ## change tlog and crypt in thousands of ways: a test notices e
 .PHONY: attacks
 attacks: install ## play every attempt of the threat model; results in build/attacks.json
 	@$(BIN)/pytest tests/attacks $(ARGS)
+
+.PHONY: browser
+browser: install ## check the page that checks proofs, in a real Chromium (where one is installed)
+	@$(BIN)/pytest tests/browser $(ARGS)
 
 .PHONY: foreign
 foreign: install ## let strangers' programs check our logs (Go, Rust, Python 3.12; what is missing is skipped by name)

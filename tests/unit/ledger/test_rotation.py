@@ -95,6 +95,16 @@ def test_what_was_signed_already_is_not_handed_over(directory: Path) -> None:
     assert signer.rotations("default") == ()
 
 
+def test_a_hand_over_does_not_lie_far_ahead(directory: Path) -> None:
+    """Whoever may ask could otherwise see to it that keys never change again."""
+    signer = make_signer(directory)
+    sign(signer, 0, 5)
+    for after in (7, 2**63 - 1, 2**64, -1):
+        with pytest.raises(SignerRefusedError, match="cannot change its keys"):
+            signer.rotate(log="default", after=after)
+    assert signer.rotate(log="default", after=6).after == 6
+
+
 def test_keys_without_a_state_are_no_new_log(directory: Path) -> None:
     signer = make_signer(directory)
     sign(signer, 0, 3)
