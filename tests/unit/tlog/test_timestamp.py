@@ -429,3 +429,16 @@ def test_a_response_is_bounded_before_it_is_taken_apart(monkeypatch: pytest.Monk
 
 def test_the_last_second_of_a_certificate_is_whole() -> None:
     assert ours(kept(Answer(moment=END + timedelta(microseconds=999_999))), roots=authority().roots)
+
+
+def test_a_certificate_that_is_not_needed_is_refused_also_in_form() -> None:
+    by, stranger = authority(), authority("p384").root.der
+    data = in_form(by.stamp(HEAD, Answer(certificates=(by.signer.der, by.between.der, stranger))))
+    roots = parse_roots(by.roots)
+    with pytest.raises(FormatError, match="not in the form in which timestamps are kept"):
+        open_timestamp(data, message=HEAD, roots=roots)
+    with pytest.raises(affidavit_verify.Damage):
+        theirs(data, message=HEAD, roots=by.roots)
+    unsorted = by.stamp(HEAD, Answer(certificates=tuple(sorted((by.signer.der, by.between.der), reverse=True))))
+    with pytest.raises(FormatError, match="not in the form"):
+        open_timestamp(unsorted, message=HEAD, roots=roots)
