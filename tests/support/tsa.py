@@ -139,6 +139,8 @@ class Answer:
     """Else the one that was asked with."""
     behind: bytes = b""
     """What stands behind the nonce: the authority's name, extensions."""
+    revocations: bool = False
+    """Whether revocation lists stand behind the certificates."""
     status: int = 0
     essential: str = "v2"
     """Which attribute names the signer's certificate: `v1`, `v2`, `v2-sha512`, `none`, or `other` for a wrong one."""
@@ -253,6 +255,7 @@ class Authority:
             element(SET, algorithm(answer.digest, null=answer.null_parameters)),
             element(SEQUENCE, content_type, element(context(0), element(OCTET_STRING, content))),
             *([element(context(0), *certificates)] if certificates else []),
+            *([element(context(1), element(SEQUENCE))] if answer.revocations else []),
             element(SET, info),
         )
 

@@ -442,3 +442,22 @@ def test_a_certificate_that_is_not_needed_is_refused_also_in_form() -> None:
     unsorted = by.stamp(HEAD, Answer(certificates=tuple(sorted((by.signer.der, by.between.der), reverse=True))))
     with pytest.raises(FormatError, match="not in the form"):
         open_timestamp(unsorted, message=HEAD, roots=roots)
+
+
+def test_revocation_lists_are_left_out() -> None:
+    reduced = kept(Answer(revocations=True, moment=MOMENT))
+    assert ours(reduced, roots=authority().roots).time_us == MOMENT_US
+    with pytest.raises(FormatError, match="not in the form"):
+        open_timestamp(
+            authority().stamp(HEAD, Answer(revocations=True)), message=HEAD, roots=parse_roots(authority().roots)
+        )
+
+
+def test_a_certificate_has_a_whole_signature_and_a_positive_number() -> None:
+    signer = authority().signer
+    unused = signer.der.index(signer.certificate.signature) - 1
+    number = signer.der.index(signer.certificate.serial_number.to_bytes(20, "big").lstrip(b"\0"))
+    assert parse_certificate(signer.der) == signer.certificate
+    for at, value in ((unused, 1), (number, signer.der[number] | 0x80)):
+        with pytest.raises(FormatError):
+            parse_certificate(signer.der[:at] + bytes((value,)) + signer.der[at + 1 :])
