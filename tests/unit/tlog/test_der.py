@@ -138,3 +138,13 @@ def test_moments_are_of_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("content", "number"), [(b"\x00\x80", 128), (b"\xff\x7f", -129), (b"\x7f", 127), (b"\x80", -128)]
+)
+def test_integers_where_a_byte_more_is_needed(content: bytes, number: int) -> None:
+    assert integer(content) == number
+    for longer in (b"\0" + content if number >= 0 else b"\xff" + content,):
+        with pytest.raises(FormatError):
+            integer(longer)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import affidavit_verify
@@ -461,3 +461,14 @@ def test_a_certificate_has_a_whole_signature_and_a_positive_number() -> None:
     for at, value in ((unused, 1), (number, signer.der[number] | 0x80)):
         with pytest.raises(FormatError):
             parse_certificate(signer.der[:at] + bytes((value,)) + signer.der[at + 1 :])
+
+
+def test_the_smallest_number_of_a_certificate_is_one() -> None:
+    key = authority().signer.key
+    name = authority().signer.certificate.subject
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, BEGIN, END)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    assert parse_certificate(der).serial_number == 1
+    at = der.index(b"\x02\x01\x01")
+    with pytest.raises(FormatError, match="not positive"):
+        parse_certificate(der[: at + 2] + b"\0" + der[at + 3 :])
