@@ -125,7 +125,8 @@ class Answer:
 
     digest: str = "sha256"
     scheme: str = "default"
-    """`default` for the key, `pss`, or `long`: PKCS #1 under the name that has the hash in it."""
+    """`default` for the key, `pss`, or `long`: PKCS #1 under the name that has the hash in it; `bare` and `long-bare`
+    are the same two names of PKCS #1 without parameters."""
     moment: datetime | None = None
     """Else now."""
     accuracy: tuple[int, int, int] | None = (0, 500, 0)
@@ -136,6 +137,10 @@ class Answer:
     """Else the digest that was asked for."""
     nonce: int | None = None
     """Else the one that was asked with."""
+    behind: bytes = b""
+    """What stands behind the nonce: the authority's name, extensions."""
+    revocations: bool = False
+    """Whether revocation lists stand behind the certificates."""
     status: int = 0
     essential: str = "v2"
     """Which attribute names the signer's certificate: `v1`, `v2`, `v2-sha512`, `none`, or `other` for a wrong one."""
@@ -217,7 +222,7 @@ class Authority:
             parts.append(element(SEQUENCE, *inner))
         if nonce is not None:
             parts.append(number(nonce))
-        return element(SEQUENCE, *parts)
+        return element(SEQUENCE, *parts, answer.behind)
 
     def _signed_data(self, content: bytes, answer: Answer) -> bytes:
         signer = self.signer.certificate
@@ -250,6 +255,7 @@ class Authority:
             element(SET, algorithm(answer.digest, null=answer.null_parameters)),
             element(SEQUENCE, content_type, element(context(0), element(OCTET_STRING, content))),
             *([element(context(0), *certificates)] if certificates else []),
+            *([element(context(1), element(SEQUENCE))] if answer.revocations else []),
             element(SET, info),
         )
 
@@ -271,8 +277,9 @@ class Authority:
             )
             scheme = element(SEQUENCE, object_identifier("1.2.840.113549.1.1.10"), parameters)
             return scheme, key.sign(signed, padding.PSS(padding.MGF1(used), salted), used)
-        name = f"1.2.840.113549.1.1.{10 + index}" if answer.scheme == "long" else "1.2.840.113549.1.1.1"
-        scheme = element(SEQUENCE, object_identifier(name), element(NULL))
+        name = f"1.2.840.113549.1.1.{10 + index}" if answer.scheme.startswith("long") else "1.2.840.113549.1.1.1"
+        parameters = b"" if answer.scheme.endswith("bare") else element(NULL)
+        scheme = element(SEQUENCE, object_identifier(name), parameters)
         return scheme, key.sign(signed, padding.PKCS1v15(), used)
 
 

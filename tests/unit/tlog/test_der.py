@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,8 @@ def test_moments(tag: int, text: bytes, expected: int) -> None:
         (GENERALIZED_TIME, b"202601020304Z"),
         (GENERALIZED_TIME, b"20260102030405.Z"),
         (GENERALIZED_TIME, b"20260102030405.50Z"),
+        (GENERALIZED_TIME, b"20260102030405.500Z"),
+        (GENERALIZED_TIME, b"20260102030405.0Z"),
         (GENERALIZED_TIME, b"20260230030405Z"),
         (GENERALIZED_TIME, b"20260102030460Z"),
         (GENERALIZED_TIME, b"2026010203040\xb2Z"),
@@ -123,3 +127,24 @@ def test_moments_in_any_other_form(tag: int, text: bytes) -> None:
 def test_object_identifiers() -> None:
     assert object_identifier("1.2.840.113549.1.7.2").hex() == "06092a864886f70d010702"
     assert object_identifier("2.16.840.1.101.3.4.2.1").hex() == "0609608648016503040201"
+
+
+def test_moments_are_of_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert moment(Element(GENERALIZED_TIME, b"19700101000001Z", b"")) == 1_000_000
+        assert moment(Element(UTC_TIME, b"260702030405Z", b"")) == 1_782_961_445_000_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("content", "number"), [(b"\x00\x80", 128), (b"\xff\x7f", -129), (b"\x7f", 127), (b"\x80", -128)]
+)
+def test_integers_where_a_byte_more_is_needed(content: bytes, number: int) -> None:
+    assert integer(content) == number
+    for longer in (b"\0" + content if number >= 0 else b"\xff" + content,):
+        with pytest.raises(FormatError):
+            integer(longer)

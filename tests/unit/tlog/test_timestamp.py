@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import affidavit_verify
@@ -22,7 +22,7 @@ from affidavit.errors import FormatError
 from affidavit.tlog import certificate as certificate_module
 from affidavit.tlog import timestamp as module
 from affidavit.tlog.certificate import CHAIN_MAX, ROOTS_MAX, parse_certificate, parse_roots
-from affidavit.tlog.der import SEQUENCE, Elements, element
+from affidavit.tlog.der import SEQUENCE, Elements, context, element
 from affidavit.tlog.timestamp import (
     ACCURACY_US_DEFAULT,
     TIMESTAMP_BYTES_MAX,
@@ -388,3 +388,87 @@ def test_sizes_of_rsa_keys_at_their_bounds(
     monkeypatch.setattr(certificate_module, "RSA_BITS_MAX", high)
     with contextlib.nullcontext() if counts else pytest.raises(FormatError, match="neither RSA of"):
         certificate_module.public_key(authority("rsa").signer.certificate)
+
+
+@pytest.mark.parametrize("scheme", ["bare", "long-bare", "long", "default"])
+def test_rsa_by_any_of_its_names_is_kept_under_one(scheme: str) -> None:
+    by = authority("rsa")
+    data = kept(Answer(scheme=scheme), by=by)
+    assert ours(data, roots=by.roots)
+    assert data.count(bytes.fromhex("06092a864886f70d0101010500")) == 1 + data.count(
+        bytes.fromhex("300d06092a864886f70d010101050003")
+    ), "beside the keys of the certificates"
+
+
+def test_the_answer_to_a_request_repeats_its_nonce() -> None:
+    by = authority()
+    for nonce in (1, 127, 128, 2**63 + 5):
+        data = by.reply(format_request(HEAD, nonce=nonce), Answer())
+        reduced, found = reduce_timestamp(data, message=HEAD, roots=parse_roots(by.roots))
+        assert found.nonce == nonce
+        assert ours(reduced, roots=by.roots).nonce == nonce
+    assert ours(kept(), roots=by.roots).nonce is None
+
+
+def test_the_authoritys_name_and_extensions_may_stand_at_the_end() -> None:
+    name, extensions = (element(context(number), element(SEQUENCE)) for number in (0, 1))
+    for behind in (name, extensions, name + extensions):
+        assert ours(kept(Answer(behind=behind)), roots=authority().roots)
+    for behind in (extensions + name, name + name, element(context(2), element(SEQUENCE)), b"\5\0"):
+        assert refusal(authority().stamp(HEAD, Answer(behind=behind)))
+
+
+def test_a_response_is_bounded_before_it_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, roots = kept(), parse_roots(authority().roots)
+    monkeypatch.setattr(module, "TIMESTAMP_BYTES_MAX", len(data))
+    assert open_timestamp(data, message=HEAD, roots=roots)
+    monkeypatch.setattr(module, "TIMESTAMP_BYTES_MAX", len(data) - 1)
+    with pytest.raises(FormatError, match="has at most"):
+        open_timestamp(data, message=HEAD, roots=roots)
+
+
+def test_the_last_second_of_a_certificate_is_whole() -> None:
+    assert ours(kept(Answer(moment=END + timedelta(microseconds=999_999))), roots=authority().roots)
+
+
+def test_a_certificate_that_is_not_needed_is_refused_also_in_form() -> None:
+    by, stranger = authority(), authority("p384").root.der
+    data = in_form(by.stamp(HEAD, Answer(certificates=(by.signer.der, by.between.der, stranger))))
+    roots = parse_roots(by.roots)
+    with pytest.raises(FormatError, match="not in the form in which timestamps are kept"):
+        open_timestamp(data, message=HEAD, roots=roots)
+    with pytest.raises(affidavit_verify.Damage):
+        theirs(data, message=HEAD, roots=by.roots)
+    unsorted = by.stamp(HEAD, Answer(certificates=tuple(sorted((by.signer.der, by.between.der), reverse=True))))
+    with pytest.raises(FormatError, match="not in the form"):
+        open_timestamp(unsorted, message=HEAD, roots=roots)
+
+
+def test_revocation_lists_are_left_out() -> None:
+    reduced = kept(Answer(revocations=True, moment=MOMENT))
+    assert ours(reduced, roots=authority().roots).time_us == MOMENT_US
+    with pytest.raises(FormatError, match="not in the form"):
+        open_timestamp(
+            authority().stamp(HEAD, Answer(revocations=True)), message=HEAD, roots=parse_roots(authority().roots)
+        )
+
+
+def test_a_certificate_has_a_whole_signature_and_a_positive_number() -> None:
+    signer = authority().signer
+    unused = signer.der.index(signer.certificate.signature) - 1
+    number = signer.der.index(signer.certificate.serial_number.to_bytes(20, "big").lstrip(b"\0"))
+    assert parse_certificate(signer.der) == signer.certificate
+    for at, value in ((unused, 1), (number, signer.der[number] | 0x80)):
+        with pytest.raises(FormatError):
+            parse_certificate(signer.der[:at] + bytes((value,)) + signer.der[at + 1 :])
+
+
+def test_the_smallest_number_of_a_certificate_is_one() -> None:
+    key = authority().signer.key
+    name = authority().signer.certificate.subject
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, BEGIN, END)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    assert parse_certificate(der).serial_number == 1
+    at = der.index(b"\x02\x01\x01")
+    with pytest.raises(FormatError, match="not positive"):
+        parse_certificate(der[: at + 2] + b"\0" + der[at + 3 :])
