@@ -31,6 +31,7 @@ from affidavit.event import (
 from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.calls import OpenIntents
 from affidavit.prove.clocks import Clocks
+from affidavit.prove.columns import uuid_bytes
 from affidavit.prove.leaves import (
     SPEAKING,
     ActFacts,
@@ -52,7 +53,6 @@ from affidavit.prove.leaves import (
     SystemEpochClose,
     UsageReconciled,
     parse_facts,
-    uuid_bytes,
 )
 from affidavit.prove.liveness import Liveness, Source
 from affidavit.prove.report import LogFindings

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from affidavit.errors import CorruptionError, FormatError
+from affidavit.ledger.shards import SHARDS_NAME
 from affidavit.prove.report import Findings
 from affidavit.tlog.tile import parse_tile_path
 
@@ -41,10 +42,12 @@ class UnusableFileError(CorruptionError):
 class Files:
     """The directory under examination."""
 
-    __slots__ = ("_leftovers", "directory")
+    __slots__ = ("_is_shard", "_leftovers", "directory")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_shard: bool = False) -> None:
         self.directory = directory
+        self._is_shard = is_shard
+        """Whether it is a finished shard, which holds no others."""
         self._leftovers: list[tuple[str, tuple[int, int] | None]] = []
 
     def open(self, name: str) -> BinaryIO:
@@ -139,8 +142,8 @@ class Files:
             for entry in listed:
                 name = place + entry.name
                 parts = name.split("/")
-                if _is_disposable(parts):
-                    continue
+                if _is_disposable(parts) or (parts == [SHARDS_NAME] and not self._is_shard):
+                    continue  # finished shards are ledgers of their own
                 if entry.name.endswith(".tmp"):
                     self.suspect(name)
                 elif entry.is_dir(follow_symlinks=False) and _is_directory(parts):

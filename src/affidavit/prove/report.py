@@ -8,6 +8,7 @@ No verdict says more than `DOES_NOT_PROVE` leaves it: above all, *verified* need
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -138,6 +139,20 @@ class Findings:
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
     return max(verdicts, key=SEVERITY.__getitem__, default="OK")
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report on several shards: the worst of each axis, all logs, and all findings, worst first."""
+    if len(reports) == 1:
+        return reports[0]
+    findings = [finding for report in reports for finding in report.findings]
+    return Report(
+        **{axis: _worst([getattr(report, axis) for report in reports]) for axis in AXES},
+        size=sum(report.size for report in reports),
+        logs=tuple(log for report in reports for log in report.logs),
+        findings=tuple(sorted(findings, key=lambda f: (-SEVERITY[f.verdict], AXES.index(f.axis)))),
+        forks=tuple(fork for report in reports for fork in report.forks),
+    )
 
 
 class LogFindings:

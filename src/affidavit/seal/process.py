@@ -22,6 +22,7 @@ from affidavit.config import LoadedConfig, Masking
 from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.crypt.sealing import SealingKeys
 from affidavit.errors import AffidavitError, CorruptionError, SealingError
+from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.channel import Peer, Reply, Server
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
@@ -29,11 +30,12 @@ from affidavit.ledger.kernel_clock import kernel_estimate
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
-from affidavit.ledger.promise_key import read_promise_vkey
+from affidavit.ledger.promise_key import publish_promise_key, read_promise_vkey
+from affidavit.ledger.shards import shard_log
 from affidavit.ledger.signing import SignerClient
 from affidavit.ledger.watermark import Watermark
 from affidavit.mask import policy_digest
-from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, say
+from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, SHARD_BEGUN, say
 from affidavit.seal.desk import Desk, Later
 from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
@@ -45,6 +47,7 @@ from affidavit.seal.sealer import Sealer
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
 from affidavit.seal.timekeeping import Timekeeping
+from affidavit.seal.turning import Succession, turn_when_due
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import format_vkeys_file
 
@@ -78,6 +81,7 @@ def run(
     publish: Callable[[SealerFigures], None] | None = None,
 ) -> None:
     """Seal until the lifeline says otherwise. `publish` says where the sealer's figures go."""
+    _turn(places, config, disk)
     ring, keys, sealer = build(places=places, config=config, disk=disk)
     sealer.start()
     _write_vkeys(places, sealer, disk=disk)
@@ -146,13 +150,10 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         random=os.urandom,
         clock_s=_clock_s,
     )
-    client = SignerClient(places)
     sealer = Sealer(
-        data=DataLayout(places.data),
+        data=DataLayout(places.data, shard=places.shard),
         ring=ring,
-        signing=SigningService(
-            create=client.create, sign=client.sign, rotate=client.rotate, rotations=client.rotations
-        ),
+        signing=_signing(SignerClient(places), places.shard),
         private_key=keys.private,
         settings=_settings(places, config),
         clock_us=_clock_us,
@@ -164,6 +165,38 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
     return ring, keys, sealer
 
 
+def _turn(places: Places, config: LoadedConfig, disk: Disk) -> None:
+    """Begin a new shard, if that is due: before anything is opened, and while nobody else writes."""
+    installation = read_installation(places.keys)
+    if installation is None:
+        return
+    client, configured = SignerClient(places), config.config.log
+    number = turn_when_due(
+        places,
+        Succession(create=client.create, successor=client.successor, succeed=client.succeed),
+        prefix=installation.origin_prefix(configured.origin_prefix, shard=1),
+        yearly=configured.yearly_shards,
+        now_us=_clock_us(),
+        disk=disk,
+    )
+    if number is not None:
+        publish_promise_key(
+            places, prefix=installation.origin_prefix(configured.origin_prefix, shard=number), disk=disk
+        )
+        say(_log, SHARD_BEGUN, "a new shard begins", shard=number)
+
+
+def _signing(client: SignerClient, number: int) -> SigningService:
+    """The signer, as it is seen from one shard: there the logs have their plain names."""
+    return SigningService(
+        create=lambda log, origin: client.create(shard_log(log, number), origin),
+        sign=lambda log, *what: client.sign(shard_log(log, number), *what),
+        rotate=lambda log, after: client.rotate(shard_log(log, number), after),
+        rotations=lambda log: client.rotations(shard_log(log, number)),
+        beginning=lambda: client.beginning(shard_log(SYSTEM_LOG, number)),
+    )
+
+
 def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
     installation = read_installation(places.keys)
     if installation is None:
@@ -173,7 +206,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
     names = config.names
     masking = {name: project.masking for name, project in config.projects.items()}
     return SealerSettings(
-        origin_prefix=installation.origin_prefix(config.log.origin_prefix),
+        origin_prefix=installation.origin_prefix(config.log.origin_prefix, shard=places.shard),
         projects=tuple(config.projects),
         names=Names(
             apps=frozenset(names.apps),
@@ -296,7 +329,7 @@ def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
     for name, log in sealer.logs.items():
         *older, newest = [vkeys for _, vkeys in log.writer.keys.generations]
         files = {places.vkeys(name): newest}
-        files |= {places.vkeys(f"{name}.{generation}"): vkeys for generation, vkeys in enumerate(older, 1)}
+        files |= {places.vkeys(name, generation): vkeys for generation, vkeys in enumerate(older, 1)}
         for path, vkeys in files.items():
             text = format_vkeys_file(vkeys)
             if not path.exists() or path.read_bytes() != text:

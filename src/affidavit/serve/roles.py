@@ -141,7 +141,7 @@ def _timestamps(post: Post) -> list[TimestampAttestor]:
 
     roots = parse_roots(post.loaded.beside(settings.certificates).read_bytes())
     authority = Authority(settings.url, roots)
-    return [TimestampAttestor(authority, public=post.places.public, random=os.urandom, disk=Disk())]
+    return [TimestampAttestor(authority, vkeys_of=post.places.all_vkeys, random=os.urandom, disk=Disk())]
 
 
 def _worker() -> Role:

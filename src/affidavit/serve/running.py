@@ -74,9 +74,8 @@ def run_service(
     lease = take_lease(places, purpose=purpose, clock_us=_clock_us, random=os.urandom, sleep=time.sleep)
     try:
         leased(lease)
-        publish_promise_key(
-            places, prefix=lease.installation.origin_prefix(loaded.config.log.origin_prefix), disk=Disk()
-        )
+        prefix = lease.installation.origin_prefix(loaded.config.log.origin_prefix, shard=places.shard)
+        publish_promise_key(places, prefix=prefix, disk=Disk())
         return _supervise(
             lease,
             loaded,

@@ -6,14 +6,13 @@ Promise: every head that closes an epoch gets a timestamp as soon as the authori
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from affidavit.errors import NotFoundError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
-from affidavit.ledger.places import published_vkeys
 from affidavit.ledger.timestamping import Authority, Post, timestamp_head
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
 from affidavit.witness.heads import Head
@@ -23,7 +22,7 @@ _KIND: Final = ".tsr"
 
 
 class TimestampAttestor:
-    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the vkeys of our logs."""
+    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `vkeys_of` finds a log's vkeys files."""
 
     name: Final = AUTHORITY
     epochs_only: Final = True
@@ -32,13 +31,13 @@ class TimestampAttestor:
         self,
         authority: Authority,
         *,
-        public: Path,
+        vkeys_of: Callable[[str], Sequence[Path]],
         random: Callable[[int], bytes],
         disk: Disk,
         post: Post | None = None,
     ) -> None:
         self._authority: Final = authority
-        self._public: Final = public
+        self._vkeys_of: Final = vkeys_of
         self._random: Final = random
         self._disk: Final = disk
         self._post: Final = post
@@ -66,7 +65,7 @@ class TimestampAttestor:
         """See `Attestor`: each question has a connection of its own."""
 
     def _vkeys(self, log: str) -> list[LogVkeys]:
-        found = [parse_vkeys_file(path.read_bytes()) for path in published_vkeys(self._public, log)]
+        found = [parse_vkeys_file(path.read_bytes()) for path in self._vkeys_of(log)]
         if not found:
             raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later")
         return found

@@ -20,6 +20,7 @@ from affidavit.ledger.boot import SEALING_KEY_NAME
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import LOCK_NAME, Places, read_installation, serves
+from affidavit.ledger.shards import shard_log
 from affidavit.serve.doctor.check import Check, fail, not_assessed, ok, warn
 
 DAY_S: Final = 86_400
@@ -144,7 +145,8 @@ def judge_signer(places: Places) -> Check:
     logs = sorted(path.name for path in DataLayout(places.data).logs.glob("*") if path.is_dir())
     if not logs:
         return not_assessed(name, "there is no log yet")
-    missing = [f"{log}/{file}" for log in logs for file in _missing_of(places.keys / "signer" / log)]
+    number = places.shard
+    missing = [f"{log}/{file}" for log in logs for file in _missing_of(places.keys / "signer" / shard_log(log, number))]
     if missing:
         what = f"the signer lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         do = "put the keys back from their backup; a lost state needs `restore`, since it guards against a fork"

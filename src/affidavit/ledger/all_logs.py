@@ -1,0 +1,24 @@
+"""Every log of every shard that lies in a data directory, each under the name that it has among all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from affidavit.event import SYSTEM_LOG
+from affidavit.ledger.layout import DataLayout, LogLayout
+from affidavit.ledger.shards import finished_shard, finished_shards
+
+
+def logs_of(layout: DataLayout) -> dict[str, LogLayout]:
+    """The logs of one shard, the system log first."""
+    names = sorted(path.name for path in layout.logs.iterdir() if path.is_dir()) if layout.logs.is_dir() else []
+    logs = [layout.log(name) for name in sorted(names, key=lambda name: name != SYSTEM_LOG)]
+    return {log.called: log for log in logs}
+
+
+def finished_logs(data: Path) -> dict[str, LogLayout]:
+    """The logs of all finished shards, oldest first."""
+    found: dict[str, LogLayout] = {}
+    for number in finished_shards(data):
+        found |= logs_of(DataLayout(finished_shard(data, number), shard=number))
+    return found
