@@ -25,7 +25,8 @@ COVERAGE_MIN := 90
 # Minutes of a whole service, handled roughly and read through every door, of every write step that fails or is the last,
 # and of ledgers changed at random: `make kills`, and not part of `make test`.
 ROUGH := tests/kills tests/faults tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
-  tests/integration/service/test_operations.py tests/integration/service/test_service.py \
+  tests/integration/service/test_operations.py tests/integration/service/test_service.py tests/integration/service/test_shards.py \
+  tests/integration/prove/test_shards.py tests/integration/prove/test_turns.py \
   tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
 
 ARGS ?=

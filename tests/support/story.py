@@ -139,6 +139,12 @@ class WatchedSigner:
     def create(self, *, log: str, origin: str) -> tuple[str, str]:
         return self._signer.create(log=log, origin=origin)
 
+    def rotations(self, log: str) -> tuple[SavedRotation, ...]:
+        return self._signer.rotations(log)
+
+    def beginning(self, system: str) -> SavedSuccession | None:
+        return self._signer.beginning(system)
+
     def sign(self, *, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         head = self._signer.sign(log=log, checkpoint=checkpoint, old_size=old_size, proof=proof)
         self._told.note("signed", log, str(checkpoint.size), checkpoint.root.hex())

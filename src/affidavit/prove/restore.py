@@ -29,9 +29,11 @@ from affidavit.ledger.layout import FORMAT_LINE, DataLayout, LogLayout
 from affidavit.ledger.places import (
     INSTALLATION_NAME,
     LOCK_NAME,
+    Installation,
     Places,
     published_vkeys,
     read_installation,
+    serves,
 )
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.ledger.shards import SHARDS_NAME, shard_log
@@ -138,7 +140,7 @@ def plan_restore(backup: Path, places: Places, signer: Signer, *, pins: Sequence
     system = shard_log(SYSTEM_LOG, number)
     begun = signer.succession(system)
     is_born = begun is not None and signer.last(begun.system).size > 0
-    _require_newest(installation.shard, number, begun, places, is_born=is_born)
+    _require_newest(installation, number, begun, places, is_born=is_born)
     vkeys = published_vkeys(places.public, system)
     if not vkeys:
         raise LayoutError(f"{places.public}/{system}.vkeys is missing: put it back. Nothing was changed")
@@ -169,10 +171,13 @@ def _identity(row: Mapping[str, Any]) -> tuple[object, ...]:
     return row["project"], row["origin"], row["size"], row["root"]
 
 
-def _require_newest(known: int, number: int, begun: SavedSuccession | None, places: Places, *, is_born: bool) -> None:
+def _require_newest(
+    installation: Installation, number: int, begun: SavedSuccession | None, places: Places, *, is_born: bool
+) -> None:
     """`is_born`: whether a head of the shard behind the backup's was ever signed."""
+    known = installation.shard
     if begun is not None and begun.kind == LOG_RESTORED and known in {number, number + 1} and not is_born:
-        if not DataLayout(places.data).format_file.exists():
+        if not DataLayout(places.data).format_file.exists() or (known > number and serves(installation, places.data)):
             return
         raise LayoutError(f"{places.data} holds a ledger already; move it elsewhere first. Nothing was changed")
     if known != number or begun is not None:
