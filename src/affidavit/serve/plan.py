@@ -19,8 +19,11 @@ SEALER: Final = "sealer"
 API: Final = "api"
 ANCHOR: Final = "anchor"
 WORKER: Final = "worker"
-SEALER_NICENESS: Final = 10
-"""Calls come first; the sealer is never starved, since a worker has nothing to do while it waits for the disk."""
+STEPS_BACK: Final = (SEALER, API)
+"""Calls come first. The sealer is never starved, since a worker has nothing to do while it waits for the disk; nor is
+the api, whose index takes new rows with what the two leave over."""
+NICENESS: Final = 10
+"""Of those who step back."""
 
 Plan = tuple[tuple[str, ...], ...]
 """Groups of roles; a group starts when the one before it is ready."""
