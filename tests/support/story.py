@@ -32,6 +32,7 @@ from affidavit.event import encode_meta
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader, head_size
+from affidavit.ledger.signer import SavedRotation, SavedSuccession
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.text import b64u
 from affidavit.tlog.checkpoint import Checkpoint
