@@ -33,6 +33,8 @@ class Lost:
     people: dict[str, Ed25519PrivateKey] = field(
         default_factory=lambda: {name: Ed25519PrivateKey.generate() for name in NAMES}
     )
+    rotated_before: tuple[str, ...] = ()
+    """Logs whose keys were changed before the backup."""
     rotated: tuple[str, ...] = ()
     """Logs whose keys were changed after the backup."""
     pins: dict[str, bytes] = field(default_factory=dict)
@@ -47,6 +49,9 @@ class Lost:
         facts = {"approvals": [], "approvers": self.approvers(), "expires_us": NUMBER_MAX, "previous": None}
         system.add_own(APPROVERS_CHANGE, facts)
         self.calls = [self.talk(self.old, 12, log=log) for log in ("default", "other")]
+        for log in self.rotated_before:
+            self.old.sealer.rotate_keys(log)
+            self.talk(self.old, 1, log="default")
         for log, vkeys in self.old.sealer.vkeys.items():
             (self.old.keys / "public" / f"{log}.vkeys").write_text("".join(f"{vkey}\n" for vkey in vkeys))
         self.early = self.heads(self.old)

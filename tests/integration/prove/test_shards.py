@@ -357,11 +357,12 @@ def test_a_head_that_others_kept_widens_the_loss(tmp_path: Path) -> None:
     assert {loss.log: loss.lost_to for loss in plan.losses}["default"] == size_of(lost.pins["default"])
 
 
-def test_keys_that_were_changed_after_the_backup_still_lead_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [(), ("system", "default")])
+def test_keys_that_were_changed_after_the_backup_still_lead_on(tmp_path: Path, before: tuple[str, ...]) -> None:
     """The hand-over's leaf is among what was lost, and so are the seeds of the old keys."""
-    lost = Lost(tmp_path / "made", rotated=("default", "system"))
+    lost = Lost(tmp_path / "made", rotated_before=before, rotated=("default", "system"))
     first = tmp_path / "first.vkeys"
-    first.write_bytes(lost.old.vkeys_file.read_bytes())  # the pair of the first start: it is written once here
+    first.write_bytes(lost.old.vkeys_file.read_bytes())
     lost.restore()
     lost.go_on()
     found = judged(lost.places.data, first, tmp_path, lost.pins["default"], lost.pins["system"])
