@@ -6,7 +6,7 @@ from pathlib import Path
 
 from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.layout import DataLayout, LogLayout
-from affidavit.ledger.shards import finished_shard, finished_shards
+from affidavit.ledger.shards import finished_shard, finished_shards, log_of_shard
 
 
 def logs_of(layout: DataLayout) -> dict[str, LogLayout]:
@@ -22,3 +22,16 @@ def finished_logs(data: Path) -> dict[str, LogLayout]:
     for number in finished_shards(data):
         found |= logs_of(DataLayout(finished_shard(data, number), shard=number))
     return found
+
+
+def shard_with(data: Path, origin: str, *, newest: int) -> DataLayout:
+    """The shard that has the log of an origin, by the heads that lie there; the newest where none has."""
+    for log in finished_logs(data).values():
+        try:
+            head = log.checkpoint.read_bytes()
+        except OSError:
+            continue
+        if head.partition(b"\n")[0] == origin.encode():
+            number = log_of_shard(log.called)[1]
+            return DataLayout(finished_shard(data, number), shard=number)
+    return DataLayout(data, shard=newest)

@@ -25,16 +25,19 @@ def service(tmp_path: Path) -> Iterator[Service]:
     provider.close()
 
 
-def call(service: Service, text: str) -> str:
-    """One call; returns its id."""
+def call(service: Service, text: str, *, promised: Path | None = None) -> str:
+    """One call; returns its id, and keeps the promise that came with the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
     body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]})
     headers = {"content-type": "application/json", "authorization": "Bearer k"}
+    headers |= {} if promised is None else {"x-affidavit-promise": "1"}
     connection.request("POST", "/openai/v1/chat/completions", body, headers)
     answer = connection.getresponse()
     answer.read()
     connection.close()
     assert answer.status == http.client.OK
+    if promised is not None:
+        promised.write_text(answer.headers["x-affidavit-promise"])
     return str(answer.headers["x-affidavit-id"])
 
 
@@ -66,7 +69,7 @@ def test_lost_restored_turned_and_read(service: Service, tmp_path: Path) -> None
     assert [one["name"] for one in json.loads(listed)["approvers"]] == ["first", "second"]
     refused = service.run("approvers", "set", f"first={people[0]}.pub", f"third={people[1]}.pub")
     assert refused.returncode == 7, refused.stderr
-    before = call(service, "where does the yellow walrus live")
+    before = call(service, "where does the yellow walrus live", promised=tmp_path / "promise-1")
     service.await_sealed(seconds=30)
     ok(service, "backup", str(backup))
     gone = call(service, "where does the purple ostrich live")
@@ -89,7 +92,7 @@ def test_lost_restored_turned_and_read(service: Service, tmp_path: Path) -> None
     assert ("anchor", "RESTORED") in {(f["axis"], f["code"]) for f in report["findings"]}
 
     service.start()
-    after = call(service, "where does the orange walrus live")
+    after = call(service, "where does the orange walrus live", promised=tmp_path / "promise-2")
     service.await_sealed(seconds=30)
     wait_until(lambda: ids_of(service, "walrus") == {before, after}, what="the index", seconds=60)
     assert ids_of(service, "ostrich") == set()
@@ -111,6 +114,10 @@ def test_lost_restored_turned_and_read(service: Service, tmp_path: Path) -> None
     assert len(list(proofs.iterdir())) == 2
     for proof in proofs.iterdir():
         ok(service, "verify", str(proof))
+    for promise in ("promise-1", "promise-2"):
+        assert json.loads(ok(service, "promise", "check", str(tmp_path / promise), "--json"))["state"] == "kept"
+    kept = service.run("verify", "--promise", str(tmp_path / "promise-1"), "--json")
+    assert kept.returncode == 0, kept.stdout[-2000:]
     hold(service)
     ok(service, "fsck")
     ok(service, "backup", str(tmp_path / "backup-3"))
