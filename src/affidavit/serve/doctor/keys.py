@@ -15,6 +15,7 @@ import msgspec
 
 from affidavit.crypt.block import KEY_BYTES
 from affidavit.errors import LayoutError
+from affidavit.event import APPROVERS_CHANGE, SYSTEM_LOG
 from affidavit.ledger.backup_note import read_backup_note
 from affidavit.ledger.boot import SEALING_KEY_NAME
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE
@@ -42,7 +43,8 @@ def key_checks(places: Places, *, now_s: int, is_running: bool) -> Iterator[Chec
     keys = places.keys
     yield judge_apart(places)
     if not keys.is_dir():
-        for name in ("keys.modes", "keys.binding", "keys.kek", "keys.sealing", "keys.signer", "keys.backup"):
+        unseen = ("modes", "binding", "kek", "sealing", "signer", "backup", "approvers")
+        for name in (f"keys.{which}" for which in unseen):
             yield not_assessed(name, f"there is no key directory at {keys}", "AFFIDAVIT_KEYS names another place")
         return
     yield judge_modes(keys)
@@ -51,6 +53,20 @@ def key_checks(places: Places, *, now_s: int, is_running: bool) -> Iterator[Chec
     yield judge_sealing_key(places, now_s=now_s, is_running=is_running)
     yield judge_signer(places)
     yield judge_backup(keys, now_s=now_s)
+    yield judge_approvers(places)
+
+
+def judge_approvers(places: Places) -> Check:
+    """Whether anybody could confirm a restore; the leaf is looked for in the bundles, nothing of it is proved."""
+    name, do = "keys.approvers", "affidavit approvers set FIRST=KEY.pub SECOND=KEY.pub, while nothing is lost"
+    entries = DataLayout(places.data).log(SYSTEM_LOG).tree / "tile" / "entries"
+    said = f'"type":"{APPROVERS_CHANGE}"'.encode()
+    if not entries.is_dir():
+        return not_assessed(name, "there is no system log yet")
+    if not any(said in path.read_bytes() for path in entries.rglob("*") if path.is_file()):
+        what = "nobody may confirm a restore: if this data directory is lost, the ledger cannot go on from a backup"
+        return warn(name, what, do)
+    return ok(name, "the system log names approvers")
 
 
 def judge_apart(places: Places) -> Check:
