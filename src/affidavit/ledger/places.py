@@ -87,21 +87,14 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         # A turn first moves the old shard away and then notes the number: if it died in between, this shows it.
         return max([known, *(number + 1 for number in finished_shards(self.data))])
 
-    def vkeys(self, log: str, generation: int | None = None) -> Path:
-        """The vkeys file of a log of the newest shard; with a number, that of keys that sign no more heads."""
-        name = shard_log(log, self.shard)
-        return self.public / (f"{name}.vkeys" if generation is None else f"{name}.{generation}.vkeys")
+    @property
+    def manifest(self) -> Path:
+        """What the root key says of the keys of all logs."""
+        return self.public / "manifest"
 
-    def all_vkeys(self, log: str) -> list[Path]:
-        """The vkeys files of a log: those of keys that signed before, under numbers, and last the newest."""
-        return published_vkeys(self.public, shard_log(log, self.shard))
-
-
-def published_vkeys(public: Path, log: str) -> list[Path]:
-    """The vkeys files of a log in `public`, the newest keys last; only those that are there."""
-    older = [path for path in public.glob(f"{log}.*.vkeys") if path.name.split(".")[1].isdigit()]
-    newest = public / f"{log}.vkeys"
-    return sorted(older, key=lambda path: int(path.name.split(".")[1])) + ([newest] if newest.is_file() else [])
+    def vkeys(self, log: str) -> Path:
+        """The vkeys file of a log of the newest shard."""
+        return self.public / f"{shard_log(log, self.shard)}.vkeys"
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,6 +115,11 @@ class Findings:
         if self._counts[kind] <= FINDINGS_OF_A_KIND_MAX:
             self._findings.append(Finding(axis, verdict, code, log, what.encode("unicode_escape").decode("ascii")))
 
+    def take(self, others: Findings) -> None:
+        """Those that were made before it was known which shard they are of."""
+        for one in others.sorted():
+            self.add(one.axis, one.verdict, code=one.code, log=one.log, what=one.what)
+
     def for_log(self, log: str | None) -> LogFindings:
         """The same findings, seen from one log."""
         return LogFindings(self, log)

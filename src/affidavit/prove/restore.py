@@ -31,10 +31,10 @@ from affidavit.ledger.places import (
     LOCK_NAME,
     Installation,
     Places,
-    published_vkeys,
     read_installation,
     serves,
 )
+from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.ledger.shards import SHARDS_NAME, shard_log
 from affidavit.ledger.signer import SavedSuccession, Signer
@@ -46,7 +46,7 @@ from affidavit.prove.shards import find_shards
 from affidavit.prove.verify import verify_directory
 from affidavit.text import b64u
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
-from affidavit.tlog.cosignature import open_cosigned_head, parse_vkeys_file
+from affidavit.tlog.cosignature import format_vkeys_file, open_cosigned_head, parse_vkeys_file
 from affidavit.tlog.note import parse_note
 
 CONFIRMED_US: Final = 7 * 24 * 3600 * 1_000_000
@@ -141,10 +141,10 @@ def plan_restore(backup: Path, places: Places, signer: Signer, *, pins: Sequence
     begun = signer.succession(system)
     is_born = begun is not None and signer.last(begun.system).size > 0
     _require_newest(installation, number, begun, places, is_born=is_born)
-    vkeys = published_vkeys(places.public, system)
-    if not vkeys:
+    published = published_keys(places.public, system)
+    if published is None:
         raise LayoutError(f"{places.public}/{system}.vkeys is missing: put it back. Nothing was changed")
-    report = verify_directory(backup, vkeys=vkeys[0].read_bytes(), pins=())
+    report = verify_directory(backup, vkeys=format_vkeys_file(published.first), pins=())
     if report.integrity != "OK":
         raise CorruptionError(
             f"the integrity of {backup} is {report.integrity}, so nobody should go on from it. `affidavit verify "

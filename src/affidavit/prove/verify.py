@@ -32,6 +32,7 @@ from affidavit.prove.acts import Approvers, check_acts, check_approvers
 from affidavit.prove.anchors import AnchorCheck, Lost, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
+from affidavit.prove.manifest import RootKey, check_manifest, of_shard, read_manifests, revoked_in, system_vkeys
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -41,6 +42,7 @@ from affidavit.prove.shards import ExaminedShard, Shard, check_chain, check_name
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
+from affidavit.tlog.manifest import Manifest
 from affidavit.tlog.note import VerifierKey, encode_base64, format_vkey, parse_vkey
 from affidavit.tlog.policy import Policy, parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
@@ -62,6 +64,7 @@ def verify_directory(
     promises: Sequence[bytes] = (),
     policy: bytes | None = None,
     rules: TimeRules | None = None,
+    root_key: RootKey | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
@@ -69,18 +72,21 @@ def verify_directory(
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
     heads kept elsewhere, of any log; `promises` are files of promises that clients were given. `policy` is the
     verifier's own (C2SP tlog-policy): which witnesses make a head in ``anchors/`` count. `rules` say what is demanded
-    of time, nothing if they are missing.
+    of time, nothing if they are missing. With a `root_key` its manifest must be there, and names the system log's keys
+    where `vkeys` does not.
 
     Raises:
         LayoutError: There is no directory at `data`.
-        FormatError: `vkeys` is no vkeys file, or `policy` no policy.
+        FormatError: `vkeys` is no vkeys file, `policy` no policy, or the root key none.
     """
     if not data.is_dir():
         raise LayoutError(
             f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
         )
-    given = parse_vkeys_file(vkeys) if vkeys is not None else None
-    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules())
+    findings = Findings()
+    manifest = read_manifests(root_key, findings) if root_key is not None else None
+    given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
+    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules(), manifest)
     shards = find_shards(data)
     keys = keys_of_shards(shards, given) if len(shards) > 1 else {shards[-1].number: given}
     runs = [
@@ -88,6 +94,7 @@ def verify_directory(
         for shard in shards
     ]
     newest = runs[-1].findings
+    newest.take(findings)
     check_names(data, newest, newest=shards[-1].number)
     known, held = read_pins(pins, newest), read_promises(promises, newest)
     for run, (its_pins, its_promises) in zip(runs, _by_shard(shards, known, held), strict=True):
@@ -130,6 +137,8 @@ class _Demands(NamedTuple):
 
     policy: Policy | None
     rules: TimeRules
+    manifest: Manifest | None
+    """What the root key says of the keys of all logs."""
 
 
 class _Verification:
@@ -144,6 +153,7 @@ class _Verification:
         self._vkeys: Final = vkeys
         self._policy: Final = demands.policy
         self._rules: Final = demands.rules
+        self._manifest: Final = None if demands.manifest is None else of_shard(demands.manifest, shard.number)
         self._findings: Final = self.findings
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
@@ -168,7 +178,8 @@ class _Verification:
             findings.warn("DAMAGED-WAL", what)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            self._keys[SYSTEM_LOG] = history_of_system(self._files, of_system, self._vkeys)
+            keys = history_of_system(self._files, of_system, self._vkeys)
+            self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), pins)
         self._hear_rotations()
         for log in sorted(name for name in names if name):
@@ -268,10 +279,13 @@ class _Verification:
                 vkeys = self._created_vkeys(project)
                 known[project] = None if vkeys is None else key_history(vkeys)
         found = check_rotations(self._system.rotations, known, self._findings)
-        if found[SYSTEM_LOG] != judged_by and not self._system.unreadable:
+        if found[SYSTEM_LOG].generations != judged_by.generations and not self._system.unreadable:
             what = "its heads are signed by keys that no leaf of its tree hands over to"
             self._findings.for_log(SYSTEM_LOG).fail("KEY-ROTATE", what, axis="authority")
-        self._keys.update({log: keys for log, keys in found.items() if log != SYSTEM_LOG})
+        for log, keys in found.items():
+            if log != SYSTEM_LOG:
+                self._keys[log] = revoked_in(keys, self._manifest, log)
+        check_manifest(self._manifest, self._keys, self._findings)
 
     def _project_keys(self, log: str) -> KeyHistory | None:
         keys = self._keys.get(log)
@@ -291,7 +305,10 @@ class _Verification:
         first = self._keys[SYSTEM_LOG].first
         keys = (format_vkey(first.ed25519), format_vkey(first.mldsa44))
         if own is None or (own.origin, own.vkeys) != (self._vkeys.origin, keys):
-            what = "its own project.create does not give the keys that it is verified with"
+            what = (
+                "its own project.create does not give the keys that it is verified with, nor do they follow from it; a "
+                "copy from before a change of keys knows only the keys of its time"
+            )
             self._findings.for_log(SYSTEM_LOG).fail("VKEY", what)
 
     # --- what the system log says of the others ------------------------------------------------------------------

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from hashlib import sha256
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
@@ -31,8 +32,9 @@ from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
 from affidavit.ledger.promise_key import publish_promise_key, read_promise_vkey
+from affidavit.ledger.public_keys import publish_keys
 from affidavit.ledger.shards import shard_log
-from affidavit.ledger.signing import SignerClient
+from affidavit.ledger.signing import SignerClient, SignerDoor
 from affidavit.ledger.watermark import Watermark
 from affidavit.mask import policy_digest
 from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, SHARD_BEGUN, say
@@ -48,8 +50,9 @@ from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
 from affidavit.seal.timekeeping import Timekeeping
 from affidavit.seal.turning import Succession, turn_when_due
+from affidavit.settings.signer import Signer as SignerSettings
+from affidavit.settings.signer import user_id
 from affidavit.text import b64u
-from affidavit.tlog.cosignature import format_vkeys_file
 
 SOCKET: Final = "sealer"
 CUT_INTERVAL_S: Final = 0.8
@@ -84,7 +87,7 @@ def run(
     _turn(places, config, disk)
     ring, keys, sealer = build(places=places, config=config, disk=disk)
     sealer.start()
-    _write_vkeys(places, sealer, disk=disk)
+    publish_vkeys(places, sealer, disk=disk)
     figures = SealerFigures(tuple(sealer.logs))
     if publish is not None:
         publish(figures)
@@ -96,7 +99,7 @@ def run(
         mask_hand=mask_hand,
         clock_us=_clock_us,
         random=os.urandom,
-        keys_changed=lambda: _write_vkeys(places, sealer, disk=disk),
+        keys_changed=lambda: publish_vkeys(places, sealer, disk=disk),
     )
     questions: queue.Queue[Question] = queue.Queue()
 
@@ -150,10 +153,11 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         random=os.urandom,
         clock_s=_clock_s,
     )
+    client = SignerClient(signer_door(places, config.config.signer))
     sealer = Sealer(
         data=DataLayout(places.data, shard=places.shard),
         ring=ring,
-        signing=_signing(SignerClient(places), places.shard),
+        signing=_signing(client, places.shard),
         private_key=keys.private,
         settings=_settings(places, config),
         clock_us=_clock_us,
@@ -170,7 +174,7 @@ def _turn(places: Places, config: LoadedConfig, disk: Disk) -> None:
     installation = read_installation(places.keys)
     if installation is None:
         return
-    client, configured = SignerClient(places), config.config.log
+    client, configured = SignerClient(signer_door(places, config.config.signer)), config.config.log
     number = turn_when_due(
         places,
         Succession(create=client.create, successor=client.successor, succeed=client.succeed),
@@ -195,6 +199,13 @@ def _signing(client: SignerClient, number: int) -> SigningService:
         rotations=lambda log: client.rotations(shard_log(log, number)),
         beginning=lambda: client.beginning(shard_log(SYSTEM_LOG, number)),
     )
+
+
+def signer_door(places: Places, settings: SignerSettings) -> SignerDoor:
+    """Where the signer answers: the service's own, or one that runs as another user."""
+    if settings.socket is None or settings.user is None:
+        return SignerDoor(directory=places.run)
+    return SignerDoor(directory=Path(settings.socket), user=user_id(settings.user))
 
 
 def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
@@ -324,16 +335,10 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
         raise
 
 
-def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
-    """The newest keys of each log, and under numbers those that signed before: old proofs and pins need them."""
-    for name, log in sealer.logs.items():
-        *older, newest = [vkeys for _, vkeys in log.writer.keys.generations]
-        files = {places.vkeys(name): newest}
-        files |= {places.vkeys(name, generation): vkeys for generation, vkeys in enumerate(older, 1)}
-        for path, vkeys in files.items():
-            text = format_vkeys_file(vkeys)
-            if not path.exists() or path.read_bytes() != text:
-                disk.replace(path, text)
+def publish_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
+    """Write down the public keys of each log, all generations of them."""
+    keys = {log.writer.layout.called: log.writer.keys for log in sealer.logs.values()}
+    publish_keys(places, keys, disk=disk)
 
 
 def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:

@@ -32,11 +32,14 @@ Plan = tuple[tuple[str, ...], ...]
 def plan_for(config: Config, *, purpose: Purpose) -> Plan:
     """The groups of a service."""
     behind: Plan = ((SEALER,), (API,))
+    # One that runs as another user was started apart, and is nobody's child.
+    before: tuple[str, ...] = (SIGNER,) if config.signer.socket is None else ()
+    if purpose == "service" and (config.witnesses or config.timestamps.url is not None):
+        before = (*before, ANCHOR)
+    first: Plan = (before,) if before else ()
     if purpose == "reading":
-        return ((SIGNER,), *behind)
-    has_anchors = bool(config.witnesses) or config.timestamps.url is not None
-    before = (SIGNER, ANCHOR) if has_anchors else (SIGNER,)
-    return (before, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
+        return (*first, *behind)
+    return (*first, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
 
 
 def worker_count(config: Config) -> int:

@@ -6,15 +6,16 @@ Promise: every head that closes an epoch gets a timestamp as soon as the authori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from affidavit.errors import NotFoundError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
+from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.timestamping import Authority, Post, timestamp_head
-from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.witness.heads import Head
 from affidavit.witness.peers import AUTHORITY
 
@@ -22,7 +23,7 @@ _KIND: Final = ".tsr"
 
 
 class TimestampAttestor:
-    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `vkeys_of` finds a log's vkeys files."""
+    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the keys of our logs."""
 
     name: Final = AUTHORITY
     epochs_only: Final = True
@@ -31,13 +32,16 @@ class TimestampAttestor:
         self,
         authority: Authority,
         *,
-        vkeys_of: Callable[[str], Sequence[Path]],
+        public: Path,
         random: Callable[[int], bytes],
         disk: Disk,
         post: Post | None = None,
+        called: Callable[[str], str] = str,
     ) -> None:
+        """`called` gives the name that a log has among those of all shards."""
         self._authority: Final = authority
-        self._vkeys_of: Final = vkeys_of
+        self._public: Final = public
+        self._called: Final = called
         self._random: Final = random
         self._disk: Final = disk
         self._post: Final = post
@@ -54,7 +58,7 @@ class TimestampAttestor:
         timestamp_head(
             head.layout,
             size=head.size,
-            vkeys=self._vkeys(head.log),
+            keys=self._keys(head.log),
             authority=self._authority,
             random=self._random,
             disk=self._disk,
@@ -64,8 +68,8 @@ class TimestampAttestor:
     def rest(self) -> None:
         """See `Attestor`: each question has a connection of its own."""
 
-    def _vkeys(self, log: str) -> list[LogVkeys]:
-        found = [parse_vkeys_file(path.read_bytes()) for path in self._vkeys_of(log)]
-        if not found:
+    def _keys(self, log: str) -> KeyHistory:
+        found = published_keys(self._public, self._called(log))
+        if found is None:
             raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later")
         return found

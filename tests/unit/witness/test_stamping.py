@@ -12,7 +12,6 @@ from affidavit.config import parse_config
 from affidavit.errors import ConfigError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
-from affidavit.ledger.places import published_vkeys
 from affidavit.ledger.timestamping import Authority
 from affidavit.serve.plan import ANCHOR, plan_for
 from affidavit.settings.witnesses import Witness
@@ -41,15 +40,12 @@ class Scene:
         self.shard = self.installation.shard()
         self.authority = Authority(service.url, parse_roots(service.authority.roots))
         self.attesting = Attesting(
-            TimestampAttestor(self.authority, vkeys_of=self.vkeys_of, random=os.urandom, disk=Disk()),
+            TimestampAttestor(self.authority, public=self.public, random=os.urandom, disk=Disk()),
             data=self.installation.data,
             logs=("system", "default"),
             every_s=0.01,
             lose=lambda error: pytest.fail(repr(error)),
         )
-
-    def vkeys_of(self, log: str) -> list[Path]:
-        return published_vkeys(self.public, log)
 
     @property
     def log(self) -> LogLayout:
