@@ -17,10 +17,16 @@ from affidavit.errors import LayoutError, SignerRefusedError
 from affidavit.event import LOG_RESTORED
 from affidavit.ledger.backup import back_up
 from affidavit.ledger.directory import Disk
+from affidavit.ledger.key_manifest import make_root, open_root, renew_manifest
 from affidavit.ledger.layout import DataLayout
+from affidavit.ledger.places import Places
+from affidavit.prove.manifest import RootKey
+from affidavit.prove.verify import verify_directory
+from affidavit.seal.process import publish_vkeys
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.note import parse_note
 from tests.integration.prove.ledgers import ours, theirs, verdicts, verdicts_of_json
+from tests.integration.prove.test_manifest import theirs as by_single
 from tests.support.installation import Installation
 from tests.support.restored import Lost
 
@@ -429,3 +435,33 @@ def judged_alike(data: Path, vkeys: Path) -> dict[str, str]:
     _, single = theirs(data, vkeys)
     assert verdicts(report) == verdicts_of_json(single), (report.findings, single["findings"])
     return verdicts(report)
+
+
+# --- a root key -------------------------------------------------------------------------------------------------------
+
+
+def test_a_root_key_speaks_for_the_logs_of_every_shard(tmp_path: Path) -> None:
+    """One manifest, and each shard is held against what it says of that shard's logs."""
+    lost = Lost(tmp_path / "made")
+    publish_vkeys(lost.places, lost.old.sealer, disk=Disk())
+    root_key = tmp_path / "root.key"
+    make_root(root_key, lost.places, disk=Disk(), random=lambda length: b"r" * length)
+    lost.restore()
+    new = lost.go_on(1)
+    places, root = lost.places, open_root(root_key, lost.places)
+    assert by_root(places) == {("WARN", "MANIFEST-OLD", f"{log}@2") for log in ("default", "other", "system")}
+    publish_vkeys(places, new.sealer, disk=Disk())
+    renewed = renew_manifest(places, root=root, disk=Disk())
+    assert [entry.log for entry in renewed.logs] == sorted(
+        f"{log}{shard}" for log in ("default", "other", "system") for shard in ("", "@2")
+    )
+    assert by_root(places) == set()
+
+
+def by_root(places: Places) -> set[tuple[str, str, str | None]]:
+    """What both find on authority, with a root key and its manifest and nothing else."""
+    vkey, manifest = places.public / "root.vkey", places.manifest
+    report = verify_directory(places.data, vkeys=None, root_key=RootKey(vkey.read_bytes(), (manifest.read_bytes(),)))
+    _, single = by_single([str(places.data), "--root", str(vkey), "--manifest", str(manifest)])
+    assert verdicts(report) == verdicts_of_json(single), (report.findings, single["findings"])
+    return {(f.verdict, f.code, f.log) for f in report.findings if f.axis == "authority"}
