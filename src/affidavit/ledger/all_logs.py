@@ -35,3 +35,9 @@ def shard_with(data: Path, origin: str, *, newest: int) -> DataLayout:
             number = log_of_shard(log.called)[1]
             return DataLayout(finished_shard(data, number), shard=number)
     return DataLayout(data, shard=newest)
+
+
+def layout_of(data: Path, called: str, *, newest: int) -> LogLayout:
+    """Where a log of any shard lies, or would lie, by the name that it has among those of all."""
+    log, number = log_of_shard(called)
+    return DataLayout(data if number == newest else finished_shard(data, number), shard=number).log(log)

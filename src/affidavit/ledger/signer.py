@@ -23,6 +23,7 @@ after rotations ``signer/<log>/<generation>.ed25519``, ``.mldsa44`` and ``.rotat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,10 @@ from affidavit.tlog.succession import SIGNATURES, sign_succession
 
 SEED_BYTES: Final = 32
 SUCCESSOR_NAME: Final = "successor"
+LEAVES_AHEAD_MAX: Final = 1
+"""Of the last signed head, where a hand-over may lie: its leaf, if it is the system log's. One that lay far ahead would
+wait for its first head for ever."""
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:@[1-9][0-9]{0,3})?")
 
 
 class SignerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +120,7 @@ class Signer:
         Raises:
             SignerRefusedError: The log has keys under another origin, or its state is gone.
         """
-        directory = self._directory / log
+        directory = self._place(log)
         state = directory / "state"
         if not state.exists():
             if any(directory.glob("*ed25519")) and not self._half_made(directory):
@@ -159,7 +164,8 @@ class Signer:
         opened = self._open(log)
         if opened.rotations and opened.rotations[-1].after == after:
             return opened.rotations[-1]
-        if after < opened.state.size or (opened.rotations and opened.state.size <= opened.rotations[-1].after):
+        is_due = opened.state.size <= after <= opened.state.size + LEAVES_AHEAD_MAX
+        if not is_due or (opened.rotations and opened.state.size <= opened.rotations[-1].after):
             message = (
                 f"log {log} cannot change its keys after {after} leaves: a head of {opened.state.size} was signed, or "
                 "the last change waits for its first head. Nothing was changed"
@@ -322,6 +328,13 @@ class Signer:
             "signed, and the files are kept as they are. Run `affidavit verify`"
         )
 
+    def _place(self, log: str) -> Path:
+        """Where the files of a log lie. A log under two names would have two memories."""
+        if not _NAME.fullmatch(log):
+            message = "the signer is asked for a log that no log can be called; nothing was signed"
+            raise SignerRefusedError(message)
+        return self._directory / log
+
     def _half_made(self, directory: Path) -> bool:
         return (directory / "unborn").exists()
 
@@ -348,7 +361,7 @@ class Signer:
     def _open(self, log: str) -> _Log:
         found = self._logs.get(log)
         if found is None:
-            directory = self._directory / log
+            directory = self._place(log)
             try:
                 state = msgspec.json.decode((directory / "state").read_bytes(), type=SignerState)
                 rotations = _read_rotations(directory)

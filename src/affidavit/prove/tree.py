@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from affidavit.errors import FormatError
 from affidavit.prove.files import Files, UnusableFileError, is_tile_path
 from affidavit.prove.report import LogFindings
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, format_bundle, parse_bundle
-from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, leaf_row, row_root
+from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, Frontier, leaf_row, row_root
 from affidavit.tlog.tile import (
     ENTRIES_LEVEL,
     TILE_HEIGHT,
@@ -32,15 +34,39 @@ BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_SIZE
 
 
+class Start(msgspec.Struct, frozen=True):
+    """Where a tree goes on that was verified before: `tails[L]` is the row of the unfinished tile of level L there."""
+
+    frontier: Frontier
+    tails: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Leaves of the tree."""
+        return self.frontier.size
+
+    def tail(self, level: int) -> bytes:
+        """Row of the unfinished tile of a level; empty where there is none."""
+        return self.tails[level] if level < len(self.tails) else b""
+
+    def first_tile(self, level: int) -> int:
+        """Index of the first tile of a level that is not finished there."""
+        return (self.size >> TILE_HEIGHT * max(level, 0)) // TILE_WIDTH
+
+
+EMPTY_START: Final = Start(EMPTY_FRONTIER, ())
+
+
 class Regrowth:
     """The tree grown again, leaf hash by leaf hash, with its root at every size that somebody has signed or stated."""
 
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self.roots: Final[dict[int, bytes]] = {0: EMPTY_FRONTIER.root}
-        self.full_tiles: Final = bytearray()
-        """The content of level 1: the root of each full tile of level 0."""
-        self._wanted: Final = sorted({size for size in sizes if size > 0}, reverse=True)
-        self._frontier = EMPTY_FRONTIER
+    def __init__(self, sizes: Iterable[int], *, start: Start = EMPTY_START) -> None:
+        frontier = start.frontier
+        self.roots: Final[dict[int, bytes]] = {0: EMPTY_FRONTIER.root, frontier.size: frontier.root}
+        self.full_tiles: Final = bytearray(start.tail(1))
+        """The content of level 1, from the tile on in which the start lies: the root of each full tile of level 0."""
+        self._wanted: Final = sorted({size for size in sizes if size > frontier.size}, reverse=True)
+        self._frontier = frontier
 
     def add(self, row: bytes) -> None:
         """Add neighbouring leaf hashes."""
@@ -63,7 +89,8 @@ class Regrowth:
 class TileFiles:
     """Tile files of one log, below ``logs/<log>/tree/``, as the tree of the newest head has them."""
 
-    def __init__(self, files: Files, *, log: str, size: int, findings: LogFindings) -> None:
+    def __init__(self, files: Files, *, log: str, size: int, findings: LogFindings, start: Start = EMPTY_START) -> None:
+        self._start: Final = start
         self._files: Final = files
         self._place: Final = f"logs/{log}/tree/"
         self._size: Final = size
@@ -137,13 +164,13 @@ class TileFiles:
         return row, entries
 
     def check_higher(self, full_tiles: bytes) -> None:
-        """Every tile above level 0, given the content of level 1."""
+        """Every tile above level 0 that was not finished at the start, given the content of level 1 from there on."""
         level, nodes = 1, full_tiles
         while nodes:
-            above = bytearray()
+            above, first = bytearray(self._start.tail(level + 1)), self._start.first_tile(level)
             for index in range(-(-len(nodes) // TILE_BYTES_MAX)):
                 expected = nodes[index * TILE_BYTES_MAX : (index + 1) * TILE_BYTES_MAX]
-                tile = Tile(level, index, len(expected) // HASH_SIZE)
+                tile = Tile(level, first + index, len(expected) // HASH_SIZE)
                 row = self.read_row(tile)
                 if row is not None and row != expected:
                     what = f"{self._place}{format_tile_path(tile)}: does not hold the roots of the tiles below it"
@@ -175,8 +202,8 @@ class TileFiles:
             level, count, newest = level + 1, count // TILE_WIDTH, newest // TILE_WIDTH
 
     def own_names(self) -> Iterator[str]:
-        """Names, below ``logs/<log>/``, of the tiles that the newest head needs."""
-        for tile in tiles_of(self._size):
+        """Names, below ``logs/<log>/``, of the tiles that the newest head needs and that were not finished before."""
+        for tile in tiles_of(self._size, first=self._start.first_tile):
             yield f"tree/{format_tile_path(tile)}"
 
     def leaves_beyond(self, name: str) -> int:

@@ -7,8 +7,7 @@ head that each log had when its turn came.
 
 The verifier keys of the system log come from the caller, never from the directory; those of project logs from the
 system log, so it goes first. Required order: files listed → FORMAT, stages, write-ahead log → system log → project logs
-→ roster and configuration → pins and anchors. Finished shards come first, each as a ledger of its own, then the newest,
-then whether each follows the one before it (`affidavit.prove.shards`).
+→ roster and configuration → pins and anchors.
 
 A second implementation, verifier/affidavit_verify.py, shares no code with this one; tests hold their verdicts against
 each other. Formats: docs/formats.md, section 11.
@@ -33,6 +32,8 @@ from affidavit.prove.anchors import AnchorCheck, Lost, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
 from affidavit.prove.manifest import RootKey, check_manifest, of_shard, read_manifests, revoked_in, system_vkeys
+from affidavit.prove.memory import Memory, digest_of_manifest, digest_of_policy, digest_of_roots
+from affidavit.prove.past import Past, RulesOfMemory
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -43,8 +44,8 @@ from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
 from affidavit.tlog.manifest import Manifest
-from affidavit.tlog.note import VerifierKey, encode_base64, format_vkey, parse_vkey
-from affidavit.tlog.policy import Policy, parse_policy
+from affidavit.tlog.note import NOTE_SIZE_MAX, VerifierKey, encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.policy import parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -86,11 +87,17 @@ def verify_directory(
     findings = Findings()
     manifest = read_manifests(root_key, findings) if root_key is not None else None
     given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
-    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules(), manifest)
     shards = find_shards(data)
     keys = keys_of_shards(shards, given) if len(shards) > 1 else {shards[-1].number: given}
     runs = [
-        _Verification(shard, is_newest=shard is shards[-1], vkeys=keys.get(shard.number), demands=demands)
+        Verification(
+            shard.directory,
+            vkeys=None,
+            policy=policy,
+            rules=rules,
+            progress=progress,
+            place=Place(shard.number, shard is shards[-1], keys.get(shard.number), manifest),
+        )
         for shard in shards
     ]
     newest = runs[-1].findings
@@ -98,7 +105,7 @@ def verify_directory(
     check_names(data, newest, newest=shards[-1].number)
     known, held = read_pins(pins, newest), read_promises(promises, newest)
     for run, (its_pins, its_promises) in zip(runs, _by_shard(shards, known, held), strict=True):
-        run.examine(its_pins, its_promises, progress)
+        run.examine(its_pins, its_promises)
     lost = check_chain(shards, {run.number: run.examined() for run in runs}, keys_of=_system_keys(runs))
     log_keys = [key for run in runs for key in run.log_keys()]
     for run in runs:
@@ -106,7 +113,7 @@ def verify_directory(
     return merged([run.report() for run in runs])
 
 
-def _system_keys(runs: Sequence[_Verification]) -> Callable[[int], KeyHistory | None]:
+def _system_keys(runs: Sequence[Verification]) -> Callable[[int], KeyHistory | None]:
     found = {run.number: run.system_keys() for run in runs}
     return found.get
 
@@ -132,42 +139,87 @@ def _nobody_watches(_done: int, _total: int) -> None:
     """Progress that is told to nobody."""
 
 
-class _Demands(NamedTuple):
-    """What whoever verifies demands of a log beyond its own word."""
+class Place(NamedTuple):
+    """Which shard a directory is among those of a ledger, and what was found out about it beforehand."""
 
-    policy: Policy | None
-    rules: TimeRules
+    number: int
+    is_newest: bool
+    vkeys: LogVkeys | None
     manifest: Manifest | None
-    """What the root key says of the keys of all logs."""
+    """What the root key says of all logs of all shards."""
 
 
-class _Verification:
-    """One run over one shard. Required order: `examine` → `conclude` → `report`."""
+class Verification:
+    """One run over one shard, arguments as of `verify_directory`; `run`, or `examine` → `conclude` → `report`.
 
-    def __init__(self, shard: Shard, *, is_newest: bool, vkeys: LogVkeys | None, demands: _Demands) -> None:
-        self.number: Final = shard.number
+    `memory` is of an earlier run: what was verified then is not read again, unless `Doubt` is raised. Its heads are
+    pins, also where `reads_all` makes this run read everything.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        vkeys: bytes | None,
+        policy: bytes | None = None,
+        rules: TimeRules | None = None,
+        root_key: RootKey | None = None,
+        progress: Progress | None = None,
+        memory: Memory | None = None,
+        reads_all: bool = False,
+        place: Place | None = None,
+    ) -> None:
+        if not data.is_dir():
+            raise LayoutError(
+                f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
+            )
         self.findings: Final = Findings()
-        self._is_newest: Final = is_newest
-        self._place: Final = "" if is_newest else f"{SHARDS_NAME}/{shard.number}: "
-        self._files: Final = Files(shard.directory, is_shard=not is_newest)
-        self._vkeys: Final = vkeys
-        self._policy: Final = demands.policy
-        self._rules: Final = demands.rules
-        self._manifest: Final = None if demands.manifest is None else of_shard(demands.manifest, shard.number)
         self._findings: Final = self.findings
+        if place is None:
+            manifest = read_manifests(root_key, self.findings) if root_key is not None else None
+            given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
+            place = Place(1, is_newest=True, vkeys=given, manifest=manifest)
+        self.number: Final = place.number
+        self._is_newest: Final = place.is_newest
+        self._place: Final = "" if place.is_newest else f"{SHARDS_NAME}/{place.number}: "
+        self._manifest: Final = None if place.manifest is None else of_shard(place.manifest, place.number)
+        self._vkeys: Final = place.vkeys
+        self._policy: Final = parse_policy(policy) if policy is not None else None
+        self._rules: Final = rules or TimeRules()
+        self._past: Final = Past(
+            memory,
+            reads_all=reads_all,
+            origin=None if self._vkeys is None else self._vkeys.origin,
+            rules=RulesOfMemory(
+                roots=digest_of_roots(self._rules.roots),
+                policy=digest_of_policy(policy),
+                manifest=digest_of_manifest(self._manifest),
+            ),
+        )
+        self._files: Final = Files(data, settled=self._past.sizes, is_shard=not place.is_newest)
+        self._lists: list[Approvers] = []
+        self._pins: Sequence[Pin] = ()
+        self._examinations: Final[dict[str, LogExamination]] = {}
+        self._anchored: Final[dict[str, int | None]] = {}
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
         self._staged: Staged = {}
-        self._lists: list[Approvers] = []
-        self._progress: Progress | None = None
-        self._pins: Sequence[Pin] = ()
+        self._progress: Final = progress
         self._promises: list[HeldPromise] = []
         self._keys: Final[dict[str, KeyHistory]] = {}
         """Of every log whose keys are known."""
+        self._not_witnesses: list[str] = []
 
-    def examine(self, pins: list[Pin], promises: list[HeldPromise], progress: Progress | None) -> None:
+    def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
+        """Verify a ledger of one shard, and report."""
+        known = [*self._past.pins(), *read_pins(pins, self._findings)]
+        self.examine(known, read_promises(promises, self._findings))
+        self.conclude({}, self.log_keys())
+        return self.report()
+
+    def examine(self, pins: list[Pin], promises: list[HeldPromise]) -> None:
         """Read every log, and what lies beside them."""
-        self._pins, self._promises, self._progress = pins, promises, progress
+        self._pins, self._promises = pins, promises
         findings = self._findings.for_log(None)
         names = self._files.list(self._findings)
         self._check_format()
@@ -178,7 +230,8 @@ class _Verification:
             findings.warn("DAMAGED-WAL", what)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            keys = history_of_system(self._files, of_system, self._vkeys)
+            names_of_system, stated = self._past.unsettled(SYSTEM_LOG, of_system), self._past.hand_overs()
+            keys = history_of_system(self._files, names_of_system, self._vkeys, known=stated)
             self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), pins)
         self._hear_rotations()
@@ -227,6 +280,7 @@ class _Verification:
         if keys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
+        names = self._past.unsettled(log, names)
         self._anchors[log] = take_anchors(names)
         sizes = {pin.states.size for pin in pins} | self._anchors[log].keys()
         if log != SYSTEM_LOG:
@@ -241,7 +295,10 @@ class _Verification:
             findings=findings,
             progress=(lambda done, total: progress(called, done, total)) if progress is not None else _nobody_watches,
             wanted=frozenset(held.digest for held in self._promises),
+            memory=self._past.log(log),
         )
+        self._past.tell(log, findings)
+        self._examinations[log] = examination
         self._logs[log] = examination.run(sizes)
         check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
@@ -251,9 +308,13 @@ class _Verification:
         keys = self._keys | {log: keys for log, one in lost.items() if (keys := one.keys(self._keys.get(log)))}
         pinned = check_pins(pins, logs=logs, files=self._files, keys_of=keys.get, findings=findings, lost=lost)
         check = AnchorCheck(self._files, policy=self._policy, log_keys=log_keys, findings=findings)
+        self._past.require_same_witnesses(check.not_witnesses)
         for log in logs:
-            anchors = check.check(log, self._anchors[log.name], keys.get(log.name), lost=lost.get(log.name))
+            names, before = self._past.anchors(log.name, self._anchors[log.name])
+            anchors = check.check(log, names, keys.get(log.name), before, lost=lost.get(log.name))
             check.conclude(log, anchors, pinned=pinned.get(log.name))
+            self._anchored[log.name] = anchors.counted
+        self._not_witnesses = check.not_witnesses
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -356,14 +417,37 @@ class _Verification:
             what = f"{CONFIG_NAME}: not the configuration that the newest config.change records"
             findings.fail("CONFIG-UNRECORDED", what, axis="authority")
 
+    # --- from one verification to the next -----------------------------------------------------------------------
+
+    def remember(self, *, made_us: int) -> Memory | None:
+        """What the next run may take from this one; nothing where anything failed, or no signature was checked."""
+        if self._vkeys is None or any(self._findings.overall(axis) == "FAIL" for axis in AXES):
+            return None
+        return Memory(
+            origin=self._vkeys.origin,
+            made_us=made_us,
+            roots=self._past.rules.roots,
+            policy=self._past.rules.policy,
+            manifest=self._past.rules.manifest,
+            not_witnesses=self._not_witnesses,
+            logs={
+                name: examination.remember(
+                    self._files.read(f"logs/{name}/heads/{self._logs[name].size}", bytes_max=NOTE_SIZE_MAX).decode(),
+                    anchors_seen=sorted(self._anchors[name]),
+                    anchored=self._anchored[name],
+                )
+                for name, examination in self._examinations.items()
+            },
+        )
+
     # --- the report ----------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
         """The verdicts on this shard; its logs are called as they are among those of all."""
-        findings, number = self._findings, self.number
+        findings = self._findings
         logs = tuple(
             LogReport(
-                log=shard_log(log.name, number),
+                log=shard_log(log.name, self.number),
                 origin=log.origin,
                 size=log.size,
                 root=encode_base64(log.root) if log.root is not None else None,
@@ -375,8 +459,8 @@ class _Verification:
             **{axis: findings.overall(axis) for axis in AXES},
             size=sum(log.size for log in logs),
             logs=logs,
-            findings=tuple(_seen_from_outside(finding, self._place, number) for finding in findings.sorted()),
-            forks=tuple(msgspec.structs.replace(fork, log=shard_log(fork.log, number)) for fork in findings.forks),
+            findings=tuple(_seen_from_outside(finding, self._place, self.number) for finding in findings.sorted()),
+            forks=tuple(msgspec.structs.replace(fork, log=shard_log(fork.log, self.number)) for fork in findings.forks),
         )
 
 

@@ -37,7 +37,8 @@ class Gatherer:
     def __init__(self, *, opener: Opener, reader: LogReader, recent: RecentRecords) -> None:
         self._opener: Final = opener
         self._reader: Final = reader
-        self._recent: Final = recent
+        self.recent: Final = recent
+        """New records of the log, kept for whoever follows it."""
         self._metas: OrderedDict[str, bytes] = OrderedDict()  # call → meta of an intent that was opened
 
     def gather(self, start: int, *, size: int) -> list[Unmasked]:
@@ -45,7 +46,7 @@ class Gatherer:
         items: list[Unmasked] = []
         held = again = 0
         for leaf in range(start, min(size, start + GATHER_LEAVES_MAX)):
-            item = self._recent.get(leaf)
+            item = self.recent.get(leaf)
             if item is None:
                 again += 1
                 item = self.one(leaf, size=size)
