@@ -26,7 +26,8 @@ COVERAGE_MIN := 90
 # and of ledgers changed at random: `make kills`, and not part of `make test`.
 ROUGH := tests/kills tests/faults tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
   tests/integration/service/test_operations.py tests/integration/service/test_service.py \
-  tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
+  tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py \
+  tests/integration/prove/test_pruning.py
 
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.

@@ -144,6 +144,12 @@ class WatchedSigner:
         self._told.note("signed", log, str(checkpoint.size), checkpoint.root.hex())
         return head
 
+    def rotate(self, *, log: str, after: int) -> Any:
+        return self._signer.rotate(log=log, after=after)
+
+    def rotations(self, log: str) -> Any:
+        return self._signer.rotations(log)
+
 
 class Writer:
     """A capture process: its shard, opened anew whenever it fails."""

@@ -137,6 +137,10 @@ def is_of_this_tree(
     head: Checkpoint, log: Examined, *, name: str, data: bytes, files: Files, findings: LogFindings
 ) -> bool:
     """Whether a head that its log signed is one of the tree that lies here; else it is a finding, with both heads."""
+    if head.size < log.minimum and head.size not in log.roots:
+        what = f"{name}: a head of size {head.size}, whose entries were pruned: nothing here can be held against it"
+        findings.not_assessed("BELOW-MINIMUM", what, axis="anchor")
+        return False
     if head.size > log.size:
         what = f"{name}: the log signed a head of size {head.size}, and only {log.size} leaves are here"
         code = "ROLLBACK"

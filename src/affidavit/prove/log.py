@@ -21,6 +21,7 @@ from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.heads import CHECKPOINT, Heads, open_head, read_heads
 from affidavit.prove.leaves import parse_leaf, parse_leaves
 from affidavit.prove.pending import read_stage, staged_end
+from affidavit.prove.pruning import beginning_of, below_minimum
 from affidavit.prove.report import LogFindings
 from affidavit.prove.sheets import check_sheets
 from affidavit.prove.times import TimeRules, Times
@@ -49,6 +50,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     roots: dict[int, bytes]
     """Roots of the tree as it lies there, at the sizes that were asked for and those of kept heads."""
     account: Account
+    minimum: int = 0
+    """Entries below it were pruned; of the roots below, only those of whole segments are known."""
     digests: frozenset[str] = frozenset()
     """Of those that were looked for: what leaves have as `src.digest`."""
 
@@ -94,8 +97,9 @@ class LogExamination:
             self._times.give_up()
             return Examined(name=self.log, origin=None, size=0, root=None, roots={}, account=self._account)
         newest = heads.newest
+        begins = beginning_of(self._files, names=self._names, size=newest.size, findings=self._findings)
         bundles = sum(name.startswith("tree/tile/entries/") for name in self._names)
-        if newest.size // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
+        if (newest.size - begins.minimum) // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
             what = f"{self._place}: the newest head has {newest.size} leaves, and there are {bundles} bundles"
             self._findings.fail("MISSING", what)
             self._findings.not_assessed("UNREADABLE", what, axis="completeness")
@@ -109,12 +113,16 @@ class LogExamination:
         for size in heads.kept:
             if size > newest.size:
                 self._beyond(size, f"{self._place}heads/{size}: newer than the checkpoint")
-        tree = Regrowth({*heads.kept, newest.size, *(size for size in more_sizes if size <= newest.size)})
         tiles = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings)
         self._names.difference_update(tiles.own_names())
-        for segment in range(-(-newest.size // SEGMENT_LEAVES)):
+        segments = tiles.segment_hashes(begins.minimum)
+        sizes = {*heads.kept, newest.size, *(size for size in more_sizes if size <= newest.size)}
+        tree = Regrowth(sizes - below_minimum(sizes, begins.minimum), segments=segments)
+        if begins.minimum:
+            self._account.begin_at(begins.minimum, begins.state)
+        for segment in range(begins.minimum // SEGMENT_LEAVES, -(-newest.size // SEGMENT_LEAVES)):
             self._read_segment(segment, tree=tree, tiles=tiles)
-        tiles.check_higher(bytes(tree.full_tiles))
+        tiles.check_higher(bytes(tree.full_tiles), segments=segments)
         self._check_roots(heads, tree)
         check_sheets(
             self._files,
@@ -136,12 +144,13 @@ class LogExamination:
             root=newest.root,
             roots=tree.roots,
             account=self._account,
+            minimum=begins.minimum,
             digests=frozenset(self._digests),
         )
 
     def _check_roots(self, heads: Heads, tree: Regrowth) -> None:
         for size, root in {**heads.kept, heads.newest.size: heads.newest.root}.items():
-            if size <= self._size and tree.roots[size] != root:
+            if size <= self._size and tree.roots.get(size, root) != root:  # none below the minimum index
                 what = f"the head of size {size} was signed over another root than the tree has at that size"
                 self._findings.fail("ROOT", what)
 
@@ -272,7 +281,7 @@ class LogExamination:
         if not doubled:
             return
         seen: dict[str, int] = {}
-        for index in range(-(-self._size // TILE_WIDTH)):
+        for index in range(self._account.minimum // TILE_WIDTH, -(-self._size // TILE_WIDTH)):
             for number, entry in enumerate(tiles.read_leaves(index)[1] or ()):
                 self._note_id(index * TILE_WIDTH + number, entry, doubled, seen)
 

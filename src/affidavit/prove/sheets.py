@@ -38,7 +38,7 @@ def check_sheets(
     """
     by_segment = _take_names(names, size)
     place = f"logs/{findings.log}/"
-    for segment in range(-(-size // SEGMENT_LEAVES)):
+    for segment in range(account.minimum // SEGMENT_LEAVES, -(-size // SEGMENT_LEAVES)):
         versions = sorted(by_segment.get(segment, ()))
         if not versions:
             findings.fail("MISSING", f"{place}{_name(segment, 1)}: missing")

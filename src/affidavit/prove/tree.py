@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from affidavit.errors import FormatError
+from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.files import Files, UnusableFileError, is_tile_path
 from affidavit.prove.report import LogFindings
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, format_bundle, parse_bundle
-from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, leaf_row, row_root
+from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, Frontier, frontier_at, leaf_row, row_root
 from affidavit.tlog.tile import (
     ENTRIES_LEVEL,
     TILE_HEIGHT,
@@ -30,17 +31,24 @@ from affidavit.tlog.tile import (
 
 BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_SIZE
+SEGMENT_HEIGHT: Final = 2 * TILE_HEIGHT
+"""A segment is one hash of a tile of level 2."""
 
 
 class Regrowth:
     """The tree grown again, leaf hash by leaf hash, with its root at every size that somebody has signed or stated."""
 
-    def __init__(self, sizes: Iterable[int]) -> None:
+    def __init__(self, sizes: Iterable[int], *, segments: bytes = b"") -> None:
+        """`segments` are the hashes of whole segments that the tree begins with, and whose leaves are not here."""
         self.roots: Final[dict[int, bytes]] = {0: EMPTY_FRONTIER.root}
         self.full_tiles: Final = bytearray()
         """The content of level 1: the root of each full tile of level 0."""
-        self._wanted: Final = sorted({size for size in sizes if size > 0}, reverse=True)
-        self._frontier = EMPTY_FRONTIER
+        count = len(segments) // HASH_SIZE
+        for whole in {size // SEGMENT_LEAVES for size in sizes if 0 < size <= count * SEGMENT_LEAVES} | {count}:
+            self._frontier = _of_segments(segments[: whole * HASH_SIZE])
+            self.roots[self._frontier.size] = self._frontier.root
+        self._frontier = _of_segments(segments)
+        self._wanted: Final = sorted({size for size in sizes if size > self._frontier.size}, reverse=True)
 
     def add(self, row: bytes) -> None:
         """Add neighbouring leaf hashes."""
@@ -58,6 +66,16 @@ class Regrowth:
         self._frontier, finished = self._frontier.extended(row)
         if len(finished) > TILE_HEIGHT:
             self.full_tiles.extend(finished[TILE_HEIGHT])
+
+
+def _of_segments(hashes: bytes) -> Frontier:
+    """The tree of so many whole segments."""
+
+    def node(level: int, index: int) -> bytes:
+        count = 1 << level - SEGMENT_HEIGHT
+        return row_root(hashes[index * count * HASH_SIZE : (index + 1) * count * HASH_SIZE])
+
+    return frontier_at(len(hashes) // HASH_SIZE * SEGMENT_LEAVES, node)
 
 
 class TileFiles:
@@ -136,14 +154,22 @@ class TileFiles:
                 self._findings.fail("ENTRY", what)
         return row, entries
 
-    def check_higher(self, full_tiles: bytes) -> None:
-        """Every tile above level 0, given the content of level 1."""
-        level, nodes = 1, full_tiles
-        while nodes:
-            above = bytearray()
-            for index in range(-(-len(nodes) // TILE_BYTES_MAX)):
-                expected = nodes[index * TILE_BYTES_MAX : (index + 1) * TILE_BYTES_MAX]
-                tile = Tile(level, index, len(expected) // HASH_SIZE)
+    def segment_hashes(self, minimum: int) -> bytes:
+        """Hashes of the whole segments below the minimum index, as the tiles of level 2 have them: unproved."""
+        row = b""
+        for index in range(-(-(minimum // SEGMENT_LEAVES) // TILE_WIDTH)):
+            tile = tile_at(level=2, index=index, size=self._size)
+            row += self.read_row(tile) or bytes(tile.width * HASH_SIZE)
+        return row[: minimum // SEGMENT_LEAVES * HASH_SIZE]
+
+    def check_higher(self, full_tiles: bytes, *, segments: bytes) -> None:
+        """Every tile above level 0, given the content of level 1 behind the segments that are not here."""
+        level, nodes, first = 1, full_tiles, len(segments) // HASH_SIZE
+        while nodes or level == 1:
+            above = bytearray(segments if level == 1 else b"")
+            for number in range(-(-len(nodes) // TILE_BYTES_MAX)):
+                expected = nodes[number * TILE_BYTES_MAX : (number + 1) * TILE_BYTES_MAX]
+                tile = Tile(level, number + (first if level == 1 else 0), len(expected) // HASH_SIZE)
                 row = self.read_row(tile)
                 if row is not None and row != expected:
                     what = f"{self._place}{format_tile_path(tile)}: does not hold the roots of the tiles below it"
@@ -175,7 +201,7 @@ class TileFiles:
             level, count, newest = level + 1, count // TILE_WIDTH, newest // TILE_WIDTH
 
     def own_names(self) -> Iterator[str]:
-        """Names, below ``logs/<log>/``, of the tiles that the newest head needs."""
+        """Names, below ``logs/<log>/``, of the tiles that the newest head needs, and of those that were pruned."""
         for tile in tiles_of(self._size):
             yield f"tree/{format_tile_path(tile)}"
 
