@@ -2,8 +2,11 @@
 """Check an affidavit ledger, or one proof out of it, without any code of affidavit.
 
     python3 affidavit_verify.py [DIR] [--vkey FILE] [--pin CHECKPOINT]... [--policy FILE] [--promise FILE]...
+                                [--root FILE [--manifest FILE]...]
                                 [--tsa-roots FILE] [--max-age AGE] [--require-anchor] [--json]
     python3 affidavit_verify.py FILE.tlog-proof --vkey FILE [--json]
+    python3 affidavit_verify.py FILE.tlog-proof --root FILE [--manifest FILE]... [--json]
+    python3 affidavit_verify.py FILE.broken-promise.json --vkey FILE [--json]
     python3 affidavit_verify.py --bundle DIR --vkey FILE [--json]
 
 This is a second implementation, written from docs/formats.md and the C2SP specifications that it names, in one file
@@ -21,8 +24,8 @@ Promise. For a data directory it gives each log six verdicts and names what it f
                    recorded, have nothing more
     time           timestamps of authorities that --tsa-roots vouches for bound the times that leaves state; what
                    sources say of their own clocks
-    authority      the configuration on disk is the one on record; who had to approve did; capture points that have keys
-                   signed the records that are here
+    authority      the configuration on disk is the one on record; keys change, and act, as the log and its root key
+                   (--root) say; who had to approve did; capture points that have keys signed the records that are here
     erasure        no row of a key sheet was blanked or changed without a leaf that says so
 
 What none of this proves: that a call which never passed a capture point was recorded; that what was recorded is true;
@@ -32,7 +35,8 @@ entry is in one tree, and says nothing of the other entries.
 
 Keys. The two verifier keys of the system log come from --vkey, else from $AFFIDAVIT_KEYS/public/system.vkeys, and never
 from the directory that is being checked. The keys of project logs come from the system log. Without keys integrity is
-NOT ASSESSED.
+NOT ASSESSED. With --root they come from the manifest that the root key signed, and which keys are revoked does, too;
+whoever keeps the manifests that they were given, and gives all of them, cannot be shown an older one as the newest.
 
 Exit codes: 0 integrity is OK and nothing is FAIL (or: the proof holds); 1 anything else; 2 usage; 3 --require-anchor
 was given and the anchor is not OK. Of one proof nobody can be told that a log is verified: --pin and --require-anchor
@@ -501,6 +505,11 @@ class KeyHistory(NamedTuple):
     """All pairs of keys of one log, oldest first, each with the size after which it signs: the size tells the pair."""
 
     generations: list[tuple[int, LogKeys]]
+    revoked: tuple[tuple[int, int], ...] = ()  # (generation from 1, size): its heads of more leaves do not count
+
+    def is_revoked(self, size: int) -> bool:
+        generation = sum(size > after for after, _ in self.generations)
+        return any(one == generation and size > through for one, through in self.revoked)
 
     def at(self, size: int) -> LogKeys:
         return [keys for after, keys in self.generations if size > after][-1]
@@ -522,7 +531,7 @@ class KeyHistory(NamedTuple):
         for key, signature in zip(keys, stated["signatures"]):
             if not key.verify(text, decode_base64url(signature)):
                 raise Damage("KEY-ROTATE", "one of its four signatures does not hold")
-        return KeyHistory([*self.generations, (after, new)])
+        return KeyHistory([*self.generations, (after, new)], self.revoked)
 
 
 GENERATIONS_MAX = 1000  # pairs of keys of one log
@@ -1888,6 +1897,9 @@ class Log:
                 self.fail(wrong[0], f"{name}: {wrong[1]}", "authority")
             return None
         self.origin = head.origin
+        if self.keys and self.keys.is_revoked(head.size):
+            what = f"{name}: signed with keys that the root key revoked for heads of this size"
+            self.fail("KEY-REVOKED", what, "authority")
         return head, data
 
     def read_heads(self) -> Head | None:
@@ -2560,6 +2572,132 @@ def read_promises(files: list[tuple[str, bytes]], report: Report) -> list[Promis
     return found
 
 
+MANIFEST_BYTES_MAX = 1_000_000
+
+
+class RootKey(NamedTuple):
+    """A root key, and all manifests of it that whoever verifies has; section 22 of the formats."""
+
+    vkey: str
+    manifests: list[tuple[str, bytes]]
+
+
+_revoked = {"generation": lambda v: _positive(v) and v <= GENERATIONS_MAX, "size": _count}
+_generation = {"from": _count, "vkeys": _creation["vkeys"]}
+_generations = _array(_object(_generation))
+_entry = {"log": _project, "origin": _text, "revoked": _array(_object(_revoked))}
+_entry["generations"] = lambda v: (
+    _generations(v)
+    and 0 < len(v) <= GENERATIONS_MAX
+    and v[0]["from"] == 0
+    and [one["from"] for one in v] == sorted({one["from"] for one in v})
+)
+KEY_MANIFEST = _object({"v": lambda v: _positive(v) and v == 1, "serial": _positive, "logs": _array(_object(_entry))})
+
+
+def open_manifest(data: bytes, root: str) -> dict[str, Any]:
+    """What the root key says of the keys of all logs; raises ``Damage`` unless it signed this very text."""
+    name, key_id, public = parse_vkey(root, 0x01, 32)
+    text, blank, tail = data.rpartition(b"\n\n")
+    text, signed = text + b"\n", False
+    lines = tail.decode("utf-8", "replace").split("\n")
+    if not blank or lines.pop() or len(lines) > SIGNATURES_MAX or len(data) > MANIFEST_BYTES_MAX:
+        raise Damage("MANIFEST", "not a signed note")
+    for line in lines:
+        match = SIGNATURE_LINE.fullmatch(line)
+        signature = decode_base64(match[2]) if match else b""
+        if match is None or len(signature) <= 4 or "\ufffd" in line or min(line) < " ":
+            raise Damage("MANIFEST", "a line of the manifest is not a signature")
+        if match[1] == name and signature[:4] == key_id:
+            if not Ed25519Key(public).verify(text, signature[4:]):
+                raise Damage("MANIFEST", "the root key's signature does not hold")
+            signed = True
+    title, _, body = text.partition(b"\n")
+    if not signed or title != b"affidavit/manifest/v1" or not body.endswith(b"\n"):
+        raise Damage("MANIFEST", "not a manifest that this root key signed")
+    value = parse_canonical(body[:-1])
+    if not KEY_MANIFEST(value):
+        raise Damage("MANIFEST", "a member or value that the format does not know")
+    names = [entry["log"] for entry in value["logs"]]
+    if names != sorted(set(names)):
+        raise Damage("MANIFEST", "its logs are not sorted")
+    return dict(value)
+
+
+def read_manifests(root: RootKey, report: Report) -> dict[str, Any] | None:
+    """The manifest of the highest number; no younger one may take back what an older one said."""
+    known = []
+    for name, data in root.manifests:
+        try:
+            known.append(open_manifest(data, root.vkey))
+        except Damage as damage:
+            report.fail("MANIFEST", "system", f"{name}: {damage}", "authority")
+    if not root.manifests:
+        report.fail("MANIFEST", "system", "there is no key manifest beside the root key", "authority")
+    known.sort(key=lambda manifest: int(manifest["serial"]))  # stable: of two of one number the first given counts
+    for before, after in zip(known, known[1:]):
+        if before == after:
+            continue
+        if before["serial"] == after["serial"]:
+            what = f"the root key signed two manifests of number {after['serial']}: keep both"
+            report.fail("MANIFEST-FORK", "system", what, "authority")
+            continue
+        later = {entry["log"]: entry for entry in after["logs"]}
+        for old in before["logs"]:
+            new, count = later.get(old["log"]), len(old["generations"])
+            if (
+                new is None
+                or new["origin"] != old["origin"]
+                or new["generations"][:count] != old["generations"]
+                or any(one not in new["revoked"] for one in old["revoked"])
+            ):
+                what = f"manifest {after['serial']} takes back what {before['serial']} said of log {old['log']}"
+                report.fail("MANIFEST-FORK", "system", what, "authority")
+                break
+    return next((one for one in known if one["serial"] == known[-1]["serial"]), None)
+
+
+def named_keys(entry: dict[str, Any]) -> KeyHistory:
+    """The keys of a log as a manifest names them."""
+    pairs = [(one["from"] - 1, parse_vkeys((one["vkeys"][0], one["vkeys"][1]))) for one in entry["generations"]]
+    if any(keys.origin != entry["origin"] for _, keys in pairs):
+        raise Damage("MANIFEST", "a key of the manifest is not under the origin of its log")
+    return KeyHistory(pairs, revocations(entry))
+
+
+def revocations(entry: dict[str, Any] | None) -> tuple[tuple[int, int], ...]:
+    return tuple((one["generation"], one["size"]) for one in entry["revoked"]) if entry else ()
+
+
+def system_keys(manifest: dict[str, Any] | None) -> LogKeys | None:
+    """The newest keys of the system log that the root key names."""
+    for entry in manifest["logs"] if manifest else ():
+        if entry["log"] == "system":
+            try:
+                return named_keys(entry).generations[-1][1]
+            except Damage:
+                return None
+    return None
+
+
+def keys_by_root(data: bytes, root: RootKey, given: LogKeys | None) -> LogKeys:
+    """The pair that must have signed the head of a proof, by the root key's word."""
+    report = Report()
+    manifest = read_manifests(root, report)
+    if manifest is None or report.findings():
+        raise Damage("MANIFEST", report.findings()[0].what)
+    head = parse_head(data.partition(b"\n\n")[2])
+    entry = next((entry for entry in manifest["logs"] if entry["origin"] == head.origin), None)
+    if entry is None:
+        raise Damage("MANIFEST", "the root key's manifest does not name the log that this proof is from")
+    history = named_keys(entry)
+    if history.is_revoked(head.size):
+        raise Damage("KEY-REVOKED", "its head is signed with keys that the root key revoked for heads of this size")
+    if given is not None and given.vkeys != history.at(head.size).vkeys:
+        raise Damage("MANIFEST", "the root key's manifest names other keys for heads of this size than those given")
+    return history.at(head.size)
+
+
 class Given(NamedTuple):
     """What whoever verifies has got elsewhere."""
 
@@ -2567,6 +2705,7 @@ class Given(NamedTuple):
     policy: Policy | None
     promises: list[Promise]
     rules: Rules
+    manifest: dict[str, Any] | None  # what the root key says of the keys of all logs
 
 
 class Verification:
@@ -2574,7 +2713,8 @@ class Verification:
 
     def __init__(self, path: str, system_keys: LogKeys | None, given: Given, report: Report) -> None:
         self.directory, self.report = Directory(path), report
-        self.pins, self.policy, self.promises, self.rules = given
+        self.pins, self.policy, self.promises, self.rules, manifest = given
+        self.manifest = {entry["log"]: entry for entry in manifest["logs"]} if manifest else None
         self.anchors: dict[str, dict[int, str]] = {}  # log: size and name of each head in anchors/
         self.system_keys = system_keys  # as they were given
         self.keys: dict[str, KeyHistory | None] = {}
@@ -2670,26 +2810,28 @@ class Verification:
                     stated.append(facts)
                 elif match and facts and match["type"] == b"project.create" and facts["project"] == "system":
                     created = created or facts
+        alone = KeyHistory([(-1, given)], revocations((self.manifest or {}).get("system")))
         if not stated or created is None:
-            return KeyHistory([(-1, given)])
+            return alone
         try:
-            history = KeyHistory([(-1, parse_vkeys((created["vkeys"][0], created["vkeys"][1])))])
+            first = parse_vkeys((created["vkeys"][0], created["vkeys"][1]))
+            history = KeyHistory([(-1, first)], revocations((self.manifest or {}).get("system")))
         except Damage:
-            return KeyHistory([(-1, given)])
+            return alone
         for facts in stated:
             try:
                 history = history.extended(facts)
             except Damage:
                 continue  # it is named when it is heard
         known = any(keys.vkeys == given.vkeys for _, keys in history.generations)
-        return history if known else KeyHistory([(-1, given)])
+        return history if known else alone
 
     def hear_rotations(self, told: Testimony, places: set[str]) -> None:
         """The keys of every log from here on, as the leaves of the system log hand them over."""
         judged_by = self.keys["system"]
         if judged_by is None:
             return
-        heard: dict[str, KeyHistory | None] = {"system": KeyHistory(judged_by.generations[:1])}
+        heard: dict[str, KeyHistory | None] = {"system": KeyHistory(judged_by.generations[:1], judged_by.revoked)}
         for log in sorted({*told.projects} - {"system"}):
             # A project without a directory may still have hand-overs; what is wrong with its keys is said elsewhere.
             heard[log] = self.project_keys(log, told) if log in places else self.created_keys(log, told)
@@ -2707,10 +2849,37 @@ class Verification:
                 heard[log] = before.extended(facts)
             except Damage as damage:
                 self.report.fail("KEY-ROTATE", log, f"{where}: may not hand over the keys: {damage}", "authority")
-        if heard.pop("system") != judged_by and not told.unreadable:
+        if heard["system"] != judged_by and not told.unreadable:
             what = "its heads are signed by keys that no leaf of its tree hands over to"
             self.report.fail("KEY-ROTATE", "system", what, "authority")
+        self.check_manifest({**heard, "system": judged_by})
+        del heard["system"]
         self.keys.update({log: keys for log, keys in heard.items() if log in places})
+
+    def check_manifest(self, known: dict[str, KeyHistory | None]) -> None:
+        """Where the log's own hand-overs and the root key's manifest disagree."""
+        if self.manifest is None:
+            return
+        for log in sorted({*self.manifest, *(log for log, keys in known.items() if keys)}):
+            entry, history = self.manifest.get(log), known.get(log)
+            if entry is None:
+                what = "the root key's manifest does not name this log yet"
+                self.report.warn("MANIFEST-OLD", log, what, "authority")
+                continue
+            handed = [(after + 1, list(keys.vkeys)) for after, keys in history.generations] if history else []
+            named = [(one["from"], one["vkeys"]) for one in entry["generations"]]
+            if not history or entry["origin"] != history.origin or named != handed[: len(named)]:
+                what = "its keys are not those that the root key's manifest names, or a hand-over is missing"
+                self.report.fail("MANIFEST", log, what, "authority")
+            elif len(handed) > len(named) and any(one["generation"] == len(named) for one in entry["revoked"]):
+                # Whoever stole them could otherwise hand over to keys of their own, which nothing revokes.
+                what = (
+                    f"generation {len(named)} of its keys is revoked by the root key, and hands over to a further one"
+                )
+                self.report.fail("KEY-REVOKED", log, what, "authority")
+            elif len(handed) > len(named):
+                what = f"the root key's manifest names {len(named)} generations of its keys; there are {len(handed)}"
+                self.report.warn("MANIFEST-OLD", log, what, "authority")
 
     def created_keys(self, log: str, told: Testimony) -> KeyHistory | None:
         created = told.projects[log]
@@ -2719,7 +2888,7 @@ class Verification:
         except Damage:
             return None
         right = keys.origin == created["origin"] and keys.origin.endswith("/" + log)
-        return KeyHistory([(-1, keys)]) if right else None
+        return KeyHistory([(-1, keys)], revocations((self.manifest or {}).get(log))) if right else None
 
     def project_keys(self, log: str, told: Testimony) -> KeyHistory | None:
         """The keys that the system log gave this project; they are worth as much as the system log's signature."""
@@ -2832,8 +3001,10 @@ class Verification:
                 self.report.fail("PIN", log.name, f"{pin.file}: not a head that this log signed: {objection}", "anchor")
                 if wrong := wrong_signers(pin.data, keys):
                     self.report.fail(wrong[0], log.name, f"{pin.file}: {wrong[1]}", "authority")
-            elif self.is_of_this_tree(pin.head, log, pin.file, pin.data):
-                covered[log.name] = max(covered[log.name], size)
+            else:
+                self.judge_revoked(pin.head, keys, log.name, pin.file)
+                if self.is_of_this_tree(pin.head, log, pin.file, pin.data):
+                    covered[log.name] = max(covered[log.name], size)
         pairs = [pair for keys in self.keys.values() if keys for _, pair in keys.generations]
         log_keys = [key for pair in pairs for key in log_keys_of(pair)]
         quorum = Quorum(self.policy, log_keys) if self.policy else None
@@ -2861,6 +3032,7 @@ class Verification:
                 if damage.code != "MISSING":  # a running service may have put a newer one in its place
                     self.report.fail("ANCHOR", log.name, f"{name}: {damage}", "anchor")
                 continue
+            self.judge_revoked(head, keys, log.name, name)
             if self.is_of_this_tree(head, log, name, data):
                 files += 1
                 covered[log.name] = max(covered[log.name], size) if met else covered[log.name]
@@ -2876,6 +3048,11 @@ class Verification:
             refused = f" (witnesses that are logs: {', '.join(quorum.refused)})" if quorum.refused else ""
             what += f"; of {files} heads in anchors/ none meets the quorum of the policy{refused}"
         self.report.warn("UNANCHORED", log.name, what, "anchor")
+
+    def judge_revoked(self, head: Head, keys: KeyHistory, log: str, name: str) -> None:
+        if keys.is_revoked(head.size):
+            what = f"{name}: signed with keys that the root key revoked for heads of this size"
+            self.report.fail("KEY-REVOKED", log, what, "authority")
 
     def is_of_this_tree(self, head: Head, log: Examined, name: str, data: bytes) -> bool:
         """Whether a head that its log signed is one of the tree that is here; else a finding, with both heads."""
@@ -2911,16 +3088,19 @@ def verify_directory(
     policy: Policy | None = None,
     promises: list[tuple[str, bytes]] | None = None,
     rules: Rules | None = None,
+    root: RootKey | None = None,
 ) -> tuple[Report, list[Examined]]:
     """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
     for attempt in range(1, ATTEMPTS_MAX + 1):
         report, heads = Report(), []
+        manifest = read_manifests(root, report) if root else None
+        keys = keys or system_keys(manifest)
         for name, content in pins:
             try:
                 heads.append(Pin(name, parse_head(content), content))
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
-        given = Given(heads, policy, read_promises(promises or [], report), rules or Rules())
+        given = Given(heads, policy, read_promises(promises or [], report), rules or Rules(), manifest)
         verification = Verification(path, keys, given, report)
         verification.check(path, None, verification.run)
         if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
@@ -3026,12 +3206,53 @@ def disclosed(field: dict[str, Any], leaf: re.Match[bytes]) -> dict[str, Any]:
     return {"block": block, "slot": slots[slot], "value": field["value"]}
 
 
+class Evidence(NamedTuple):
+    """What evidence of a broken promise shows: who promised what, and a head of that log."""
+
+    promise: Promise
+    head: Head
+    head_s: int
+
+
+def verify_evidence(data: bytes, keys: LogKeys) -> Evidence:
+    """Section 15. Raises ``Damage`` unless the system log's keys vouch for every part of it."""
+    value = parse_canonical(data)
+    members = {"v": lambda v: _positive(v) and v == 1, "promise": _text, "head": _string}
+    if not _object({**members, "creation": _string, "key": _string})(value):
+        raise Damage("EVIDENCE", "not evidence of a broken promise")
+    promise = parse_promise("the promise", value["promise"])
+    named = proved_facts(value["key"], keys, ("promise.key",))
+    if objection := promise.objection([named["vkey"]]):
+        raise Damage("PROMISE", objection)
+    created = proved_facts(value["creation"], keys, ("project.create", "key.rotate"))
+    if created["origin"] != promise.origin:
+        raise Damage("EVIDENCE", "the keys that it names are another log's")
+    head = parse_head(value["head"].encode())
+    objection = head.objection(parse_vkeys((created["vkeys"][0], created["vkeys"][1])))
+    if len(head.signatures) != 2 or objection:
+        raise Damage("SIGNATURE", objection or "the head has not exactly two signatures")
+    return Evidence(promise, head, int.from_bytes(head.signatures[1][1][4:12], "big"))
+
+
+def proved_facts(proof: str, keys: LogKeys, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """What a leaf of the system log says of itself, if its proof holds and it is of one of these types."""
+    form = LEAF.fullmatch(verify_proof(proof.encode(), keys).leaf.encode())
+    facts = public_facts("system", form) if form and form["type"].decode() in kinds else None
+    if facts is None:
+        raise Damage("EVIDENCE", f"a proof in it is not of a leaf {' or '.join(kinds)}")
+    return facts
+
+
+def _string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # 13. A bundle: files that left the ledger together, and the proof of the leaf that names them
 # ----------------------------------------------------------------------------------------------------------------------
 
-MANIFEST, BUNDLE_PROOF = "manifest.json", "bundle.tlog-proof"
-MANIFEST_BYTES_MAX = 16 << 20
+BUNDLED, BUNDLE_PROOF = "manifest.json", "bundle.tlog-proof"
+BUNDLED_BYTES_MAX = 16 << 20
 _file_name = _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,7}")
 _manifest = _object(
     {
@@ -3053,7 +3274,7 @@ def examine_bundle(path: str, keys: LogKeys, report: Report) -> int:
         report.fail("BUNDLE-PROOF", keys.origin, f"{BUNDLE_PROOF}: {damage}", "erasure")
         return 0
     try:
-        data = directory.read(MANIFEST, MANIFEST_BYTES_MAX)
+        data = directory.read(BUNDLED, BUNDLED_BYTES_MAX)
         manifest = parse_canonical(data)
         if not _manifest(manifest):
             raise Damage("MANIFEST", "not a manifest of version 1")
@@ -3064,7 +3285,7 @@ def examine_bundle(path: str, keys: LogKeys, report: Report) -> int:
         if b64u(hashlib.sha256(data).digest()).decode() != stated["sha256"] or len(names) != stated["files"]:
             raise Damage("MANIFEST", "not the one that the leaf names")
     except Damage as damage:
-        report.fail("BUNDLE-MANIFEST", keys.origin, f"{MANIFEST}: {damage}", "erasure")
+        report.fail("BUNDLE-MANIFEST", keys.origin, f"{BUNDLED}: {damage}", "erasure")
         return 0
     for file in manifest["files"]:
         try:
@@ -3076,7 +3297,7 @@ def examine_bundle(path: str, keys: LogKeys, report: Report) -> int:
             continue
         if size != file["bytes"] or b64u(digest).decode() != file["sha256"]:
             report.fail("BUNDLE-DIGEST", keys.origin, f"{file['name']}: not the bytes that were exported", "erasure")
-    known = {MANIFEST, BUNDLE_PROOF, *names}
+    known = {BUNDLED, BUNDLE_PROOF, *names}
     for place, below, files in os.walk(path):  # links to directories are not entered, and count as files
         for name in [os.path.relpath(os.path.join(place, name), path) for name in [*files, *below]]:
             if name not in known and not any(one.startswith(name + "/") for one in known):
@@ -3817,6 +4038,20 @@ def default_vkeys() -> LogKeys | None:
     return read_vkeys(path) if path and os.path.exists(path) else None
 
 
+def read_root(arguments: argparse.Namespace) -> RootKey | None:
+    if not arguments.root:
+        if arguments.manifest:
+            raise UsageError("--manifest is nothing without the root key that signed it: --root FILE")
+        return None
+    vkey = read_given(arguments.root, NOTE_BYTES_MAX).decode("utf-8", "replace").removesuffix("\n")
+    try:
+        parse_vkey(vkey, 0x01, 32)
+    except Damage as damage:
+        raise UsageError(f"{arguments.root}: not the verifier key of a root key: {damage}") from None
+    names = arguments.manifest or [os.path.join(os.environ.get("AFFIDAVIT_KEYS", ""), "public", "manifest")]
+    return RootKey(vkey, [(name, read_given(name, NOTE_BYTES_MAX)) for name in names])
+
+
 def default_directory() -> str:
     home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     return os.environ.get("AFFIDAVIT_DATA") or os.path.join(home, "affidavit")
@@ -3845,12 +4080,15 @@ def print_json(result: dict[str, Any], report: Report, **more: Any) -> None:
 
 
 def run_directory(path: str, arguments: argparse.Namespace) -> int:
-    keys = read_vkeys(arguments.vkey) if arguments.vkey else default_vkeys()
+    root = read_root(arguments)
+    keys = read_vkeys(arguments.vkey) if arguments.vkey else None
+    if keys is None and root is None:  # with a root key, what the key directory says counts only as far as that signed
+        keys = default_vkeys()
     pins = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.pin]
     policy = read_policy(arguments.policy) if arguments.policy else None
     promises = [(name, read_given(name, NOTE_BYTES_MAX)) for name in arguments.promise]
     rules = Rules(roots_of(arguments.tsa_roots), time.time_ns() // 1_000, age_of(arguments.max_age))
-    report, logs = verify_directory(path, keys, pins, policy=policy, promises=promises, rules=rules)
+    report, logs = verify_directory(path, keys, pins, policy=policy, promises=promises, rules=rules, root=root)
     overall = {axis: report.overall(axis) for axis in AXES}
     size = sum(log.size for log in logs)
     print(f"{printable(path)}: {len(logs)} logs, {size} leaves\n")
@@ -3879,19 +4117,56 @@ def run_directory(path: str, arguments: argparse.Namespace) -> int:
     return EXIT_OK if overall["integrity"] == OK and FAIL not in overall.values() else EXIT_NOT_OK
 
 
-def run_proof(path: str, arguments: argparse.Namespace) -> int:
+def run_evidence(path: str, data: bytes, arguments: argparse.Namespace) -> int:
+    """Of a broken promise: what it shows, and what it cannot."""
     if not arguments.vkey:
-        raise UsageError("a proof needs --vkey FILE, the two verifier keys of the log that it is from")
+        raise UsageError("evidence needs --vkey FILE, the two verifier keys of the system log")
+    keys, report, found = read_vkeys(arguments.vkey), Report(), None
+    try:
+        found = verify_evidence(data, keys)
+    except Damage as damage:
+        report.fail(damage.code, keys.origin, f"{path}: {damage}", "completeness")
+    except Exception as error:  # noqa: BLE001 - evidence comes from strangers; no byte of it may end this program
+        what = f"{path}: cannot be judged ({type(error).__name__}: {str(error)[:200]})"
+        report.fail("ERROR", keys.origin, what, "completeness")
+    result: dict[str, Any] = {"verdict": FAIL}
+    if found is None:
+        print(f"{printable(path)}: this evidence does not hold.")
+        print_findings(report)
+    else:
+        promise, size = found.promise, found.head.size
+        later = found.head_s > promise.seal_by_s
+        print(f"{printable(path)}: {promise.shard} promised a leaf of {promise.origin} by {promise.seal_by_s} s since")
+        print(f"1970, with the digest {promise.digest.decode()}.")
+        print(f"That log signed a head of size {size} at {found.head_s} s.")
+        print("It was due by then." if later else "It was not due by then.")
+        print("No file can show that there is no such leaf: whoever has the log can refute this with one proof of it.")
+        result = {"verdict": OK, "origin": promise.origin, "digest": promise.digest.decode(), "was_due": later}
+        result |= {"seal_by_s": promise.seal_by_s, "head_s": found.head_s, "size": size}
+    if arguments.json:
+        axes = dict.fromkeys(AXES, NOT_ASSESSED)  # of the log, which is not here
+        print_json({**axes, "size": 0, "logs": [], "evidence": result}, report)
+    return EXIT_OK if found else EXIT_NOT_OK
+
+
+def run_proof(path: str, arguments: argparse.Namespace) -> int:
+    root = read_root(arguments)
+    if not arguments.vkey and root is None:
+        raise UsageError("a proof needs --vkey FILE, the two verifier keys of the log that it is from, or --root FILE")
     if arguments.require_anchor or arguments.pin:
         raise UsageError("a proof of one entry anchors nothing: --pin and --require-anchor are for a data directory")
-    keys, report, proved = read_vkeys(arguments.vkey), Report(), None
-    data = read_given(path, PROOF_BYTES_MAX)
+    keys, report, proved = read_vkeys(arguments.vkey) if arguments.vkey else None, Report(), None
+    data, log = read_given(path, PROOF_BYTES_MAX), keys.origin if keys else None
+    if data.startswith(b"{"):
+        return run_evidence(path, data, arguments)
     try:
-        proved = verify_proof(data, keys)
+        if root is not None:
+            keys = keys_by_root(data, root, keys)
+        proved = verify_proof(data, keys) if keys else None
     except Damage as damage:
-        report.fail(damage.code, keys.origin, f"{path}: {damage}")
+        report.fail(damage.code, log, f"{path}: {damage}")
     except Exception as error:  # noqa: BLE001 - a proof comes from strangers; no byte of it may end this program
-        report.fail("ERROR", keys.origin, f"{path}: cannot be judged ({type(error).__name__}: {str(error)[:200]})")
+        report.fail("ERROR", log, f"{path}: cannot be judged ({type(error).__name__}: {str(error)[:200]})")
     result: dict[str, Any] = {"verdict": FAIL}
     if proved is None:
         print(f"{printable(path)}: this proof does not hold.")
@@ -3920,6 +4195,8 @@ def run_bundle(path: str, arguments: argparse.Namespace) -> int:
         raise UsageError("a bundle needs --vkey FILE, the two verifier keys of the log that it is from")
     if arguments.require_anchor or arguments.pin:
         raise UsageError("a bundle anchors nothing: --pin and --require-anchor are for a data directory")
+    if arguments.root:
+        raise UsageError("a bundle is judged by the keys of its log alone: --root is for a directory or a proof")
     keys, report = read_vkeys(arguments.vkey), Report()
     count = examine_bundle(path, keys, report)
     failed = report.overall("erasure") == FAIL
@@ -3947,6 +4224,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pin", metavar="CHECKPOINT", action="append", default=[], help=pin_help)
     policy_help = "your policy (C2SP tlog-policy): which witnesses make a head beside a log count"
     parser.add_argument("--policy", metavar="FILE", help=policy_help)
+    root_help = "the root key's verifier key: then the key manifest is checked, and its revocations count"
+    parser.add_argument("--root", metavar="FILE", help=root_help)
+    manifest_help = "with --root: a key manifest, of which the newest counts (default: $AFFIDAVIT_KEYS/public/manifest)"
+    parser.add_argument("--manifest", metavar="FILE", action="append", default=[], help=manifest_help)
     promise_help = "promises that a client was given (x-affidavit-promise), one a line; repeatable"
     parser.add_argument("--promise", metavar="FILE", action="append", default=[], help=promise_help)
     parser.add_argument("--tsa-roots", metavar="FILE", help="root certificates (PEM) of trusted timestamp authorities")

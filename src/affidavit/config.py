@@ -26,6 +26,7 @@ from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, 
 from affidavit.errors import ConfigError
 from affidavit.settings.api import Api
 from affidavit.settings.capture import Audit, AuditMode, Capture, RetentionDays
+from affidavit.settings.signer import Signer
 from affidavit.settings.timestamps import Timestamps
 from affidavit.settings.witnesses import Anchor, Witness
 from affidavit.text import b64u
@@ -267,6 +268,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: Api = Api()
     capture: Capture = Capture()
     timestamps: Timestamps = Timestamps()
+    signer: Signer = Signer()
     anchor: Anchor = Anchor()
     witnesses: dict[str, Witness] = msgspec.field(default_factory=dict)
 
@@ -565,6 +567,7 @@ def _require_consistent(config: Config, *, name: str) -> None:
             )
         _require_base_url(value.base_url, where=f"{name}: upstreams.{upstream}.base_url")
     config.timestamps.require_consistent(name)
+    config.signer.require_consistent(name)
     for project in config.projects:
         if project in RESERVED_PROJECTS:
             raise ConfigError(

@@ -28,6 +28,12 @@ def program(request: pytest.FixtureRequest) -> Program:
     return asked(request.param, request.node)
 
 
+@pytest.fixture(params=["xmod", "tiles", "aics"])
+def keeper(request: pytest.FixtureRequest) -> Program:
+    """Each of the strangers that compare with heads that were kept."""
+    return asked(request.param, request.node)
+
+
 @pytest.fixture
 def xmod(request: pytest.FixtureRequest) -> Program:
     return asked("xmod", request.node)

@@ -69,14 +69,14 @@ def test_a_stranger_accepts_the_log_of_another_stranger(program: Program, shared
 
 
 @pytest.mark.parametrize("log", LOGS)
-def test_every_kept_head_is_consistent_with_the_newest(xmod: Program, real: dict[str, Log], log: str) -> None:
-    verdict = xmod.judge(real[log].tree, real[log].vkeys, real[log].heads)
+def test_every_kept_head_is_consistent_with_the_newest(keeper: Program, real: dict[str, Log], log: str) -> None:
+    verdict = keeper.judge(real[log].tree, real[log].vkeys, real[log].heads)
     assert verdict.accepted, verdict.said
     assert f"{len(real[log].heads)} kept heads are consistent" in verdict.said
 
 
-def test_kept_heads_of_a_tall_log_are_consistent(xmod: Program, tall: Log) -> None:
-    verdict = xmod.judge(tall.tree, tall.vkeys, tall.heads)
+def test_kept_heads_of_a_tall_log_are_consistent(keeper: Program, tall: Log) -> None:
+    verdict = keeper.judge(tall.tree, tall.vkeys, tall.heads)
     assert verdict.accepted, verdict.said
 
 
@@ -205,7 +205,7 @@ def test_a_byte_flipped_in_a_file_that_only_a_kept_head_uses(xmod: Program, copi
 
 
 def test_a_kept_head_that_the_log_itself_signed_and_does_not_extend(
-    xmod: Program, real: dict[str, Log], tmp_path: Path
+    keeper: Program, real: dict[str, Log], tmp_path: Path
 ) -> None:
     """What a fork leaves with somebody: signature and size are right, and the history is another."""
     log = real["default"]
@@ -215,16 +215,16 @@ def test_a_kept_head_that_the_log_itself_signed_and_does_not_extend(
     text = format_checkpoint(Checkpoint(origin, 361, bytes(range(32))))
     fork = tmp_path / "361"
     fork.write_bytes(format_note(Note(text, (signer.sign(text),))))
-    verdict = xmod.judge(log.tree, log.vkeys, (fork,))
+    verdict = keeper.judge(log.tree, log.vkeys, (fork,))
     assert not verdict.accepted
     assert f"the head of size 361 is not consistent with that of size {log.size}" in verdict.said
 
 
-def test_a_kept_head_that_is_larger_than_the_log(xmod: Program, copies: dict[str, Log]) -> None:
+def test_a_kept_head_that_is_larger_than_the_log(keeper: Program, copies: dict[str, Log]) -> None:
     """What a log that was set back shows to whoever kept a head."""
     log = copies["default"]
     newest = log.heads[-1]
     (log.tree / "checkpoint").write_bytes(log.heads[-2].read_bytes())
-    verdict = xmod.judge(log.tree, log.vkeys, (newest,))
+    verdict = keeper.judge(log.tree, log.vkeys, (newest,))
     assert not verdict.accepted
     assert f"a head of size {log.size} was kept" in verdict.said

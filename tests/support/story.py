@@ -32,12 +32,13 @@ from affidavit.event import encode_meta
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader, head_size
+from affidavit.ledger.signer import SavedRotation
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.text import b64u
 from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import log_vkeys, verify_log_head
+from affidavit.tlog.cosignature import verify_log_head
 from affidavit.tlog.merkle import tree_root
-from affidavit.tlog.note import parse_vkey
+from affidavit.tlog.note import parse_note
 from tests.support.installation import (
     Installation,
     chat_request,
@@ -99,6 +100,8 @@ class Told:
     """Synced: they outlive the machine."""
     signed: dict[tuple[str, int], set[bytes]] = field(default_factory=dict)
     """Roots that the signer signed, by log and size."""
+    keyed: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    """Keys that it signed them with."""
     journal: int = -1
     """Descriptor to which everything is written at once, for who is killed; -1 for none."""
 
@@ -112,6 +115,7 @@ class Told:
             self.durable.update(facts)
         else:
             self.signed.setdefault((facts[0], int(facts[1])), set()).add(bytes.fromhex(facts[2]))
+            self.keyed.setdefault((facts[0], int(facts[1])), set()).add(facts[3])
         if self.journal >= 0:
             os.write(self.journal, json.dumps([kind, *facts]).encode() + b"\n")
 
@@ -126,7 +130,8 @@ class Told:
     def copy(self) -> Told:
         """As it stands now."""
         signed = {key: set(roots) for key, roots in self.signed.items()}
-        return Told(dict(self.tried), set(self.finished), set(self.durable), signed)
+        keyed = {key: set(ids) for key, ids in self.keyed.items()}
+        return Told(dict(self.tried), set(self.finished), set(self.durable), signed, keyed)
 
 
 class WatchedSigner:
@@ -141,13 +146,14 @@ class WatchedSigner:
 
     def sign(self, *, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         head = self._signer.sign(log=log, checkpoint=checkpoint, old_size=old_size, proof=proof)
-        self._told.note("signed", log, str(checkpoint.size), checkpoint.root.hex())
+        key = parse_note(head).signatures[0].key_id.hex()
+        self._told.note("signed", log, str(checkpoint.size), checkpoint.root.hex(), key)
         return head
 
-    def rotate(self, *, log: str, after: int) -> Any:
+    def rotate(self, *, log: str, after: int) -> SavedRotation:
         return self._signer.rotate(log=log, after=after)
 
-    def rotations(self, log: str) -> Any:
+    def rotations(self, log: str) -> tuple[SavedRotation, ...]:
         return self._signer.rotations(log)
 
 
@@ -284,6 +290,15 @@ class Story:
             disk=QuickDisk(partial(self._before, "wal")),
         )
 
+    def rotate(self, log: str) -> None:
+        """New keys for a log; a start after a fault may have them already."""
+
+        def act(installation: Installation) -> None:
+            if not installation.signer.rotations(log):
+                installation.sealer.rotate_keys(log)
+
+        self._serve(act)
+
     def _serve(self, act: Callable[[Installation], object]) -> None:
         for _ in range(TRIES):
             try:
@@ -296,6 +311,30 @@ class Story:
                 return
         message = "one fault made the sealer fail again and again"
         raise AssertionError(message)
+
+
+class RotatingStory(Story):
+    """Keys of both logs change between calls, one of which waits for its outcome, unsealed, at that moment."""
+
+    def tell(self) -> None:
+        self.seal()
+        writer = Writer(self, "worker0")
+        try:
+            self._call(writer, "ann")
+            self.seal()
+            writer.intent(chat_request("s", "ben asks, durable and not sealed yet"), user="ben")
+            self.rotate("default")
+            self._call(writer, "cy")
+            writer.intent(chat_request("s", "and cy once more"), user="cy")
+            self.rotate("system")
+            self._call(writer, "dan")
+        finally:
+            writer.close()
+        self.drain()
+        self._serve(lambda installation: installation.stop())
+
+    def _call(self, writer: Writer, user: str) -> None:
+        writer.call(chat_request(PROMPT, f"{user} asks where the parcel is"), chat_response("On its way."), user=user)
 
 
 def no_fault(disk: str, operation: str, path: str) -> None:
@@ -382,17 +421,19 @@ def _require_records(installation: Installation, told: Told, promised: set[str])
 
 def _require_heads(installation: Installation, log: str, told: Told) -> None:
     layout = installation.data.log(log)
-    vkeys = log_vkeys(map(parse_vkey, installation.sealer.vkeys[log]))
+    keys = installation.sealer.logs[log].writer.keys
     size = head_size(layout)
     entries = list(LogReader(layout).entries(0, size, size=size))
     assert layout.checkpoint.read_bytes() == layout.head(size).read_bytes()
     roots = {at: tree_root(entries[:at]) for at in {int(path.name) for path in layout.heads.iterdir()}}
     for at, root in roots.items():
-        head = verify_log_head(layout.head(at).read_bytes(), vkeys)
+        head = verify_log_head(layout.head(at).read_bytes(), keys.at(at))
         assert (head.size, head.root) == (at, root)
     for (name, at), signed in told.signed.items():
         if name == log:
             assert signed == {tree_root(entries[:at])}, f"the signer signed {len(signed)} roots of size {at}"
+            by = {keys.at(at).ed25519.key_id.hex()}
+            assert told.keyed[name, at] == by, f"heads of size {at} have keys {told.keyed[name, at]}, and not {by}"
 
 
 def _require_files(installation: Installation) -> None:

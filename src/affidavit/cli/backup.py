@@ -50,9 +50,10 @@ def backup(
     _require_apart(places, target)
     if keys is not None and target in (keys.absolute().resolve(), *keys.absolute().resolve().parents):
         raise LayoutError(f"{keys} would lie in the copy, and whoever has one would have both. Nothing was copied")
+    # Before the copy: keys that changed meanwhile may be in it or not, and lead to both.
+    vkeys = places.system_vkeys.read_bytes() if places.system_vkeys.is_file() else None
     with progress_bars() as advance:
         done = back_up(DataLayout(places.data), target, disk=Disk(), progress=advance)
-    vkeys = places.system_vkeys.read_bytes() if places.system_vkeys.is_file() else None
     with progress_bars() as advance:
         report = verify_directory(target, vkeys=vkeys, progress=advance)
     if keys is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Annotated
@@ -10,8 +11,10 @@ from cyclopts import Parameter
 
 from affidavit.cli.exit_codes import FINDING, OK, USAGE
 from affidavit.cli.present import answers, print_json, progress_bars, remark
+from affidavit.config import load_config
+from affidavit.errors import ConfigError
 from affidavit.ledger.directory import Disk
-from affidavit.ledger.places import Places, find_places, take_lease
+from affidavit.ledger.places import Places, find_config, find_places, take_lease
 from affidavit.prove.fsck import Problem, check_places
 from affidavit.prove.repair import Repair, plan
 from affidavit.prove.repair import apply as apply_repair
@@ -57,7 +60,7 @@ def fsck(
     if repair:
         return _repair(places, does_it=apply, json=json)
     with progress_bars() as advance:
-        problems = check_places(places, progress=advance)
+        problems = check_places(places, signer_user=_signer_user(places), progress=advance)
     needed = [problem for problem in problems if problem.needs_a_hand]
     for problem in problems:
         _print(problem, json=json)
@@ -66,6 +69,13 @@ def fsck(
     else:
         answers().print("nothing needs a hand" if not needed else f"{len(needed)} problems need a hand")
     return FINDING if needed else OK
+
+
+def _signer_user(places: Places) -> str | None:
+    """Of a configuration that cannot be read `affidavit config check` tells; the files are looked at all the same."""
+    with contextlib.suppress(ConfigError):
+        return load_config(find_config(os.environ, places)).config.signer.user
+    return None
 
 
 def _repair(places: Places, *, does_it: bool, json: bool) -> int:

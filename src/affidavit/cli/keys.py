@@ -1,4 +1,4 @@
-"""`affidavit keys backup` and `affidavit keys rotate`."""
+"""`affidavit keys backup` and `keys rotate`; those of the root key are in `root`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from cyclopts import App, Parameter
 
 from affidavit.cli.exit_codes import OK
 from affidavit.cli.present import answers, print_json, remark
+from affidavit.cli.root import manifest, revoke, root
 from affidavit.errors import LayoutError
 from affidavit.ledger.backup_note import BACKUP_NOTE_NAME, BackupNote, write_backup_note
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import LOCK_NAME, Places, find_places, read_installation
 
-app = App(name="keys", help="Back up the keys, and change those that sign a log.")
+app = App(name="keys", help="Back up the keys, and change or revoke those that sign a log.")
+app.command(root)
+app.command(manifest)
+app.command(revoke)
 
 SIGNER_STATE_NAME: Final = "state"
 """What a log's signer last signed, `signer/<log>/state`: put back, it would let the signer sign a second history."""

@@ -16,10 +16,10 @@ from affidavit.errors import ConfigError, FormatError, LayoutError, NotFoundErro
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.places import Places, find_config, find_places
+from affidavit.ledger.public_keys import KEYS_SUFFIX, published_keys
 from affidavit.ledger.reader import head_size
 from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.checkpoint import parse_checkpoint
-from affidavit.tlog.cosignature import parse_vkeys_file
 from affidavit.tlog.note import parse_note
 
 app = App(name="log", help="Tell where the servable logs lie; have their heads timestamped; prune them.")
@@ -87,13 +87,14 @@ def timestamp(
     authority = Authority(settings.url, parse_roots(loaded.beside(settings.certificates).read_bytes()))
     for log in _logs(places):
         size, disk = head_size(log), Disk()
-        vkeys = places.public / f"{log.name}.vkeys"
-        if not vkeys.is_file():
+        keys = published_keys(places.public, log.name)
+        if keys is None:
+            vkeys = places.vkeys(log.name)
             raise LayoutError(f"{vkeys} is missing, so it is not known whose head that is; nobody was asked")
         found = timestamp_head(
             log,
             size=size,
-            vkeys=[parse_vkeys_file(path.read_bytes()) for path in places.all_vkeys(log.name)],
+            keys=keys,
             authority=authority,
             random=os.urandom,
             disk=disk,
@@ -189,6 +190,7 @@ def _answer(places: Places, log: LogLayout) -> dict[str, Any]:
         "origin": head.origin,
         "size": head.size,
         "vkeys": _vkeys(places.public / f"{log.name}.vkeys"),
+        "keys": str(places.public / f"{log.name}{KEYS_SUFFIX}"),
     }
 
 

@@ -17,11 +17,13 @@ from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
 from affidavit.cli.present import answers, cell, progress_bars, remark
 from affidavit.cli.verify_proof import verify_one_proof
 from affidavit.errors import ConfigError, FormatError, LayoutError
-from affidavit.ledger.places import find_places
+from affidavit.ledger.places import Places, find_places
+from affidavit.prove.manifest import RootKey
 from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
 from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
 from affidavit.tlog.certificate import Certificate, parse_roots
+from affidavit.tlog.manifest import parse_root_vkey
 from affidavit.tlog.policy import parse_policy
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
@@ -67,6 +69,16 @@ _Age = Annotated[
     str | None,
     Parameter(help="How old the newest head of each log may be, such as 90s, 30m, 2h or 7d, by your clock."),
 ]
+_Root = Annotated[
+    Path | None, Parameter(help="The root key's verifier key: then the key manifest and its revocations count.")
+]
+_Manifests = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        help="With --root: a key manifest, the newest counts; may be repeated. Else that of AFFIDAVIT_KEYS/public.",
+        negative="",
+    ),
+]
 
 
 def verify(
@@ -74,6 +86,8 @@ def verify(
     /,
     *,
     vkey: _Vkey = None,
+    root: _Root = None,
+    manifest: _Manifests = (),
     pin: _Pins = (),
     policy: _Policy = None,
     promise: _Promises = (),
@@ -94,6 +108,7 @@ def verify(
     affidavit verify --policy my-witnesses.policy --require-anchor
     affidavit verify --tsa-roots roots.pem --max-age 2h
     affidavit verify --json | tail -1 | jq .integrity
+    affidavit verify --root root.vkey
     affidavit verify call.intent.tlog-proof --vkey default.vkeys
     ```
 
@@ -104,34 +119,32 @@ def verify(
     has broken is completeness FAIL. Time is judged against timestamps of authorities that you trust; with `--max-age`,
     an old head is FAIL: somebody may be showing you the past for ever.
 
+    With `--root`, the keys of all logs are those that the root key signed: a head by keys that it revoked is authority
+    FAIL. Keep each manifest that you get and give all of them, so that nobody can show you an older one as the newest.
+
     A proof shows one record in one signed head, and the values that it discloses. It says nothing of any other record.
 
     Exit code 0: integrity is OK and nothing is FAIL. 1: anything else. 3: `--require-anchor`, and the anchor is not OK.
     """
     places = find_places(os.environ)
-    data = (path or places.data).absolute()
+    data, root_key = (path or places.data).absolute(), _root_key(root, manifest, places)
     if data.is_file():
         of_log = bool(pin or policy or promise or tsa_roots or max_age or require_anchor)
-        return verify_one_proof(data, vkey=vkey, places=places, of_log=of_log, as_json=json)
+        return verify_one_proof(data, vkey=vkey, places=places, root_key=root_key, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
-    vkeys = _vkeys(vkey, places.system_vkeys)
-    pins = tuple(_bytes_of(path) for path in pin)
-    promises = tuple(_bytes_of(path) for path in promise)
-    quorum = _policy(policy)
-    rules = TimeRules(
-        roots=_roots(tsa_roots) if tsa_roots is not None else None,
-        now_us=time.time_ns() // 1_000,
-        age_us_max=_microseconds(max_age) if max_age is not None else None,
-    )
-    with progress_bars() as advance:
+    # With a root key, what the key directory says is believed only as far as the root key signed it.
+    vkeys = _vkeys(vkey, places.system_vkeys) if root is None or vkey is not None else None
+    pins, promises = (tuple(map(_bytes_of, files)) for files in (pin, promise))
+    quorum, rules = _policy(policy), _time_rules(tsa_roots, max_age)
+    with progress_bars() as bar:
         report = verify_directory(
-            data, vkeys=vkeys, pins=pins, promises=promises, policy=quorum, rules=rules, progress=advance
+            data, vkeys=vkeys, pins=pins, promises=promises, policy=quorum, rules=rules, root_key=root_key, progress=bar
         )
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
-        _print(report, data, has_vkeys=vkeys is not None)
+        _print(report, data, has_vkeys=vkeys is not None or root is not None)
     if require_anchor and not report.is_anchored:
         return ANCHOR
     return OK if report.holds else FINDING
@@ -142,6 +155,27 @@ def _vkeys(named: Path | None, kept: Path) -> bytes | None:
     if named is not None:
         return _bytes_of(named)
     return kept.read_bytes() if kept.is_file() else None
+
+
+def _root_key(root: Path | None, manifests: tuple[Path, ...], places: Places) -> RootKey | None:
+    """The root key and what it signed, from the files that were named; manifests else from the key directory."""
+    if root is None:
+        if manifests:
+            raise ConfigError("--manifest is nothing without the root key that signed it (--root); nothing was checked")
+        return None
+    try:
+        parse_root_vkey(data := _bytes_of(root))
+    except FormatError as error:
+        raise ConfigError(f"{root} is not the verifier key of a root key: {error}; nothing was checked") from error
+    return RootKey(data, tuple(_bytes_of(path) for path in manifests or (places.manifest,)))
+
+
+def _time_rules(roots: Path | None, max_age: str | None) -> TimeRules:
+    return TimeRules(
+        roots=_roots(roots) if roots is not None else None,
+        now_us=time.time_ns() // 1_000,
+        age_us_max=_microseconds(max_age) if max_age is not None else None,
+    )
 
 
 def _roots(path: Path) -> tuple[Certificate, ...]:

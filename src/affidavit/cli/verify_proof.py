@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from affidavit.cli.exit_codes import FINDING, OK
 from affidavit.cli.present import answers, cell, print_json
 from affidavit.errors import AffidavitError, ConfigError
 from affidavit.ledger.places import Places
+from affidavit.ledger.public_keys import published_keys, published_logs
+from affidavit.prove.manifest import RootKey, vkeys_by_root
 from affidavit.prove.proof import ProvedRecord, verify_proof_file
 from affidavit.prove.report import AXES
 from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
-from affidavit.tlog.note import SignatureError, encode_base64
+from affidavit.tlog.note import encode_base64
 from affidavit.tlog.proof import PROOF_SIZE_MAX, parse_proof
 
 
-def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: bool, as_json: bool) -> int:
+def verify_one_proof(
+    path: Path,
+    *,
+    vkey: Path | None,
+    places: Places,
+    root_key: RootKey | None,
+    of_log: bool,
+    as_json: bool,
+) -> int:
     """Check a proof, and say what it shows and what it does not; returns the exit code.
 
     `of_log`: something was asked that only a whole log can answer.
@@ -27,7 +36,10 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: b
     with path.open("rb") as file:
         data = file.read(PROOF_SIZE_MAX + 1)
     try:
-        proved = _first_that_holds(data, _vkeys(data, vkey=vkey, places=places))
+        if root_key is not None:
+            proved = verify_proof_file(data, vkeys=vkeys_by_root(data, root_key, given=_named(vkey)))
+        else:
+            proved = verify_proof_file(data, vkeys=_named(vkey) or _published(data, places))
     except ConfigError:
         raise
     except AffidavitError as error:
@@ -43,31 +55,27 @@ def verify_one_proof(path: Path, *, vkey: Path | None, places: Places, of_log: b
     return OK
 
 
-def _first_that_holds(data: bytes, pairs: list[LogVkeys]) -> ProvedRecord:
-    """The proof, by the keys that signed its head: a log whose keys were changed has several pairs."""
-    *others, last = pairs
-    for vkeys in others:
-        with contextlib.suppress(SignatureError):
-            return verify_proof_file(data, vkeys=vkeys)
-    return verify_proof_file(data, vkeys=last)
-
-
-def _vkeys(data: bytes, *, vkey: Path | None, places: Places) -> list[LogVkeys]:
-    """From the file that was named, else from the key directory: those of the log that the proof is from."""
-    if vkey is not None:
-        try:
-            return [parse_vkeys_file(vkey.read_bytes())]
-        except OSError as error:
-            raise ConfigError(f"{vkey} cannot be read ({error.strerror}); nothing was checked") from error
-    origin = parse_proof(data).head.partition(b"\n")[0].decode("utf-8", "replace")
-    kept = [parse_vkeys_file(path.read_bytes()) for path in sorted(places.public.glob("*.vkeys"))]
-    found = [vkeys for vkeys in kept if vkeys.origin == origin]
-    if found:
-        return found
+def _published(data: bytes, places: Places) -> LogVkeys:
+    """The pair of the log that the proof is from, by the key directory, which signs heads of its size."""
+    head = parse_proof(data).head
+    origin = head.partition(b"\n")[0].decode("utf-8", "replace")
+    for log in published_logs(places.public):
+        keys = published_keys(places.public, log)
+        if keys is not None and keys.origin == origin:
+            return keys.of_head(head)
     raise ConfigError(
         "the two verifier keys of the log that this proof is from are not in the key directory; give them with --vkey. "
         "Nothing was checked"
     )
+
+
+def _named(vkey: Path | None) -> LogVkeys | None:
+    if vkey is None:
+        return None
+    try:
+        return parse_vkeys_file(vkey.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{vkey} cannot be read ({error.strerror}); nothing was checked") from error
 
 
 def _report(integrity: str, proof: dict[str, object]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from affidavit.serve.journal import open_journal
 from affidavit.serve.listening import bound_address, listen
 from affidavit.tlog.note import VerifierKey, format_vkey
 from affidavit.witness.server import Server
-from affidavit.witness.store import add_logs, known_origins, open_store, parse_log_vkeys, read_identity
+from affidavit.witness.store import add_logs, known_origins, open_store, parse_log_keys, read_identity
 from affidavit.witness.witness import Witness
 
 app = App(name="witness", help="Be a witness of somebody's log, on a machine that is not theirs.")
@@ -52,7 +52,9 @@ def serve(
     state: _State = None,
     log: Annotated[
         tuple[Path, ...],
-        Parameter(help="A file with the verifier keys of logs, one a line; may be repeated.", negative=""),
+        Parameter(
+            help="A file with the verifier keys of logs, one a line, or a log's `.keys`; may be repeated.", negative=""
+        ),
     ] = (),
     name: Annotated[
         str | None, Parameter(help="Name of a new witness, such as `witness.example/w1`; a random one otherwise.")
@@ -72,7 +74,7 @@ def serve(
     It ends with Ctrl-C or SIGTERM.
     """
     directory = _directory(state)
-    logs = [parse_log_vkeys(_bytes_of(path)) for path in log]
+    logs = [parse_log_keys(_bytes_of(path)) for path in log]
     address = parse_listen(listen_on)
     journal = open_journal(role="witness", form="json" if json else "text", level="info")
     with open_store(directory, name=name, random=os.urandom, disk=Disk()) as store:
@@ -104,7 +106,10 @@ def vkey(*, state: _State = None, json: _Json = False) -> int:
 
 @app.command
 def add(
-    file: Annotated[Path, Parameter(help="Verifier keys of logs, one a line, as `affidavit log paths` prints them.")],
+    file: Annotated[
+        Path,
+        Parameter(help="Verifier keys of logs, one a line, as `affidavit log paths` prints them, or a log's `.keys`."),
+    ],
     /,
     *,
     state: _State = None,
@@ -112,11 +117,18 @@ def add(
 ) -> int:
     """Have a witness know further logs, or other keys of a log that it knows. A running one sees it at once.
 
+    ```
     affidavit witness add their-log.vkeys
+    affidavit witness add their-log.keys
+    ```
+
+    A file of verifier keys takes the place of the keys that are known. After a log has changed its keys, take its file
+    of all generations (AFFIDAVIT_KEYS/public/<log>.keys of its operator) instead, by whatever way: it is taken only if
+    the keys that this witness knows signed the hand-over, and old keys then count for no head beyond it.
     """
     directory = _directory(state)
     vkeys = read_identity(directory).vkeys  # no directory is made that no witness is in
-    add_logs(directory, parse_log_vkeys(_bytes_of(file)), disk=Disk())
+    add_logs(directory, parse_log_keys(_bytes_of(file)), disk=Disk())
     _print(_about(directory, vkeys, url=None), as_json=json)
     return OK
 

@@ -17,10 +17,11 @@ from typing import Final
 
 from affidavit.demo.settings import WITNESS_NAME
 from affidavit.ledger.directory import Disk
+from affidavit.ledger.public_keys import published_keys, published_logs
 from affidavit.settings.witnesses import Witness as WitnessSettings
 from affidavit.tlog.note import format_vkey
 from affidavit.witness.server import Server
-from affidavit.witness.store import Store, open_store, parse_log_vkeys
+from affidavit.witness.store import Store, open_store
 from affidavit.witness.witness import Witness
 
 LOOPBACK: Final = "127.0.0.1"
@@ -49,8 +50,10 @@ class RunningWitness:
 
     def meet(self, public: Path) -> None:
         """Get to know all logs whose keys lie there; an operator takes them from the log's owner."""
-        for path in sorted(public.glob("*.vkeys")):
-            self._store.add_logs(parse_log_vkeys(path.read_bytes()))
+        for log in published_logs(public):
+            keys = published_keys(public, log)
+            if keys is not None:
+                self._store.add_logs(keys)
 
 
 @contextlib.contextmanager

@@ -100,17 +100,15 @@ MEASURES: Final[dict[str, str]] = {
 has no price adds to `not_priced` and nothing to a sum."""
 
 _TABLE_SETTINGS: Final[dict[str, str]] = {
-    # An acknowledged insert survives a power cut, since progress is what the table says. The directory itself cannot
-    # be synced (ClickHouse 26.9 doubles the path of an encrypted disk there); a part that is lost with its name is
-    # one that the follower brings again, and `store` counts the rows of every log when it opens.
-    "fsync_after_insert": "1",
-    "min_rows_to_fsync_after_merge": "1",
+    # Nothing is synced: the syncs of an insert, a dozen small files a second, made calls wait for the disk. What a
+    # power cut takes leaves a hole or a shorter table, `store` counts the rows of every log when it opens, and the
+    # follower brings what is missing.
     # Of two places for merges, one is for small ones. The default, eight, would leave a pool of two with small ones.
     "number_of_free_entries_in_pool_to_lower_max_size_of_merge": "2",
     "number_of_free_entries_in_pool_to_execute_mutation": "1",
     "number_of_free_entries_in_pool_to_execute_optimize_entire_partition": "1",
-    # What was merged stays for this long beside what it became: eight minutes by default, for those who do not sync.
-    "old_parts_lifetime": "30",
+    # What was merged stays for so many seconds beside what it became, which the kernel has written by then.
+    "old_parts_lifetime": "120",
     # One wanted row costs reading its granule: at most so many rows and about so many bytes, of columns as they are.
     # What it costs of a narrow column is a block of compression, which by default holds sixty-four kilobytes.
     "index_granularity": "128",

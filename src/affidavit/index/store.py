@@ -1,8 +1,10 @@
 """The index, open: one writer, a few readers, and the check that it is what it says it is.
 
 Promises. What opens has the schema of this version and, log by log, every leaf from 0 to its last exactly once;
-anything else is dropped, and the follower fills it again. An error of ClickHouse becomes a `ServiceError` without its
-text, which may quote rows.
+anything else is dropped, and the follower fills it again: of a log with a hole, all from a little before it on. Holes
+come from power cuts: inserts are not synced, since syncs of many small files make calls wait for the disk
+(docs/adr/0004), and what the ledger can make again needs none. An error of ClickHouse becomes a `ServiceError` without
+its text, which may quote rows.
 
 Threads. `insert` and `drop` take the writer's lock; `read` and `read_lines` take one of `READERS_MAX` clients, each
 used by one thread at a time, and wait where all are taken. All may be called from any thread. `close` comes last.
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 READERS_MAX: Final = 4
 """Queries at a time: two cores answer no more of them sooner, and each may take `engine.QUERY_BYTES_MAX`."""
+CHECKED_LEAVES: Final = 1 << 16
+"""A hole costs at most so many leaves before it."""
 _decode_line: Final = msgspec.json.Decoder(list[Any]).decode
 
 
@@ -47,12 +51,13 @@ class Store:
         except BaseException:
             self.close()  # or this process could open no other directory
             raise
-        """Whether opening dropped what was there, so that the follower begins at the first leaf."""
+        """Whether opening dropped all that was there, so that the follower begins at the first leaf."""
 
     def insert(self, lines: bytes) -> None:
-        """Add rows of one partition, as `rows.format_rows` writes them: durable on return, all or none before.
+        """Add rows of one partition, as `rows.format_rows` writes them: all or none, for all to read on return.
 
-        If we die inside, the part is there whole or not at all, and `progress` says which.
+        If we die inside, the part is there whole or not at all, and `progress` says which. A power cut may take what
+        was added in the last minute: opening finds out.
         """
         with self._writing, _translated():
             self._engine.insert(self._writer, lines)
@@ -106,8 +111,12 @@ class Store:
                 "select comment from system.tables where database = currentDatabase() and name = {name:String}",
                 parameters={"name": TABLE},
             ).result_rows
-            if found and found[0][0] == fingerprint() and self._is_whole():
-                return False
+            if found and found[0][0] == fingerprint():
+                if self._is_whole():
+                    return False
+                self._cut_back()
+                if self._is_whole():
+                    return False
             self._create_anew()
             return True
 
@@ -117,6 +126,23 @@ class Store:
             f"select count(), toUInt64(max(leaf)), toString(sum(toUInt128(leaf))) from {TABLE} group by log"
         ).result_rows
         return all(count == last + 1 and int(total) == last * (last + 1) // 2 for count, last, total in rows)
+
+    def _cut_back(self) -> None:
+        """Delete the rows of each log from the first run of `CHECKED_LEAVES` on that is not whole, or is not there."""
+        runs = self._writer.query(
+            f"select log, intDiv(leaf, {CHECKED_LEAVES}) as run, count(), uniqExact(leaf) from {TABLE} "
+            "group by log, run order by log, run"
+        ).result_rows
+        whole: dict[str, int] = {}
+        for log, run, count, leaves in runs:
+            if run == whole.setdefault(log, 0) and count == leaves == CHECKED_LEAVES:
+                whole[log] = run + 1
+        for log, run in whole.items():
+            self._writer.command(
+                f"alter table {TABLE} delete where log = {{log:String}} and leaf >= {run * CHECKED_LEAVES} "
+                "settings mutations_sync = 2",
+                parameters={"log": log},
+            )
 
     def _create_anew(self) -> None:
         self._writer.command(f"drop table if exists {TABLE} sync")

@@ -54,6 +54,7 @@ LEAVING_S: Final = 5.0
 """How long replies under way may go on when a server is told to stop."""
 BACKLOG: Final = 128
 SOCKET_MODE: Final = 0o600
+OPEN_SOCKET_MODE: Final = 0o666
 REPLY_TIMEOUT_S: Final = 60.0
 """How long an answer may take to begin before the other process counts as hung."""
 _READ_BYTES: Final = 1 << 20
@@ -149,13 +150,13 @@ class Channel:
 
     __slots__ = ("_socket", "name", "peer")
 
-    def __init__(self, connection: socket.socket, *, name: str) -> None:
+    def __init__(self, connection: socket.socket, *, name: str, users: frozenset[int] | None = None) -> None:
         self._socket = connection
         self.name = name
         """What the other process is called, for messages."""
         pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         self.peer = Peer(pid, uid)
-        if uid not in {os.geteuid(), 0}:
+        if uid not in ({os.geteuid(), 0} if users is None else users):
             connection.close()
             raise ServiceError(f"the process behind {name} belongs to another user ({uid}); nothing was said to it")
 
@@ -236,18 +237,20 @@ class _Taker:
         return bytes(data)
 
 
-def connect(run: Path, name: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> Channel:
-    """Connect to the process that listens on `run/<name>.sock`.
+def connect(
+    run: Path, name: str, *, timeout_s: float = REPLY_TIMEOUT_S, users: frozenset[int] | None = None
+) -> Channel:
+    """Connect to the process that listens on `run/<name>.sock`; `users` are those it may run as, else ours and root.
 
     Raises:
-        ServiceError: Nobody listens there, or not our own user.
+        ServiceError: Nobody listens there, or another user than one of those.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.settimeout(timeout_s)
         with _address(run, name) as address:
             connection.connect(address)
-        return Channel(connection, name=name)
+        return Channel(connection, name=name, users=users)
     except OSError as error:
         connection.close()
         raise ServiceError(
@@ -288,19 +291,31 @@ An `AffidavitError` becomes an `error` reply.
 class Server:
     """Answers requests on one socket, each connection in a thread of its own, until told to stop.
 
+    `users` are those who are answered, else our own and root.
+
     `lose(error)` is told of any exception that is not an `AffidavitError`: a defect of ours, to be written down; the
     connection is closed.
     """
 
-    def __init__(self, run: Path, name: str, *, handle: Handler, lose: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        name: str,
+        *,
+        handle: Handler,
+        lose: Callable[[Exception], None],
+        users: frozenset[int] | None = None,
+    ) -> None:
         self.name: Final = name
+        self._users: Final = users
         self._handle: Final = handle
         self._lose: Final = lose
         self._slots: Final = BoundedSemaphore(CONNECTIONS_MAX)
         self._lock: Final = Lock()
         self._channels: set[Channel] = set()  # guarded by _lock
         self._threads: set[Thread] = set()  # guarded by _lock
-        self._socket: Final = _bind(run, name)
+        # The kernel says who asks, whatever the mode: it lets others knock, and no more.
+        self._socket: Final = _bind(run, name, mode=SOCKET_MODE if users is None else OPEN_SOCKET_MODE)
 
     def run(self, stop_fd: int) -> None:
         """Answer until `stop_fd` is readable; then let replies under way end and return."""
@@ -337,7 +352,7 @@ class Server:
             return
         connection.settimeout(None)
         try:
-            channel = Channel(connection, name="asking")
+            channel = Channel(connection, name="asking", users=self._users)
         except (ServiceError, OSError):
             return
         if not self._slots.acquire(blocking=False):
@@ -378,7 +393,7 @@ class Server:
             channel.send(error_body(error))
 
 
-def _bind(run: Path, name: str) -> socket.socket:
+def _bind(run: Path, name: str, *, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         with _address(run, name) as address:
@@ -386,7 +401,7 @@ def _bind(run: Path, name: str) -> socket.socket:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(address)
             listener.bind(address)
-            os.chmod(address, SOCKET_MODE)
+            os.chmod(address, mode)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

@@ -78,20 +78,14 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         """The vkeys file of the system log."""
         return self.vkeys("system")
 
+    @property
+    def manifest(self) -> Path:
+        """What the root key says of the keys of all logs."""
+        return self.public / "manifest"
+
     def vkeys(self, log: str) -> Path:
         """The vkeys file of a log."""
         return self.public / f"{log}.vkeys"
-
-    def all_vkeys(self, log: str) -> list[Path]:
-        """The vkeys files of a log: those of keys that signed before, under numbers, and last the newest."""
-        return published_vkeys(self.public, log)
-
-
-def published_vkeys(public: Path, log: str) -> list[Path]:
-    """The vkeys files of a log in `public`, the newest keys last; only those that are there."""
-    older = [path for path in public.glob(f"{log}.*.vkeys") if path.name.split(".")[1].isdigit()]
-    newest = public / f"{log}.vkeys"
-    return sorted(older, key=lambda path: int(path.name.split(".")[1])) + ([newest] if newest.is_file() else [])
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,15 +7,20 @@ go over
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
 import msgspec
 
-from affidavit.errors import FormatError
-from affidavit.ledger.channel import Channel, Peer, Reply, Server, connect
-from affidavit.ledger.directory import Disk
+from affidavit.errors import FormatError, LayoutError
+from affidavit.ledger.channel import Channel, Handler, Peer, Reply, Server, connect
+from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE, Disk
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places
 from affidavit.ledger.signer import SavedRotation, Signer
@@ -24,6 +29,10 @@ from affidavit.tlog.checkpoint import Checkpoint
 
 SOCKET: Final = "signer"
 DIRECTORY: Final = "signer"
+LOCK_NAME: Final = "signer.lock"
+"""No log can have that name."""
+DOOR_MODE: Final = 0o755
+"""Of the directory with the socket of a signer of another user: who asks is told by the kernel, not by this."""
 
 
 class _Create(msgspec.Struct, frozen=True, tag_field="op", tag="create"):
@@ -49,6 +58,15 @@ class _Rotations(msgspec.Struct, frozen=True, tag_field="op", tag="rotations"):
     log: str
 
 
+class SignerDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the signer answers, and who it must be."""
+
+    directory: Path
+    """With its socket."""
+    user: int | None = None
+    """The number of a user of its own; ``None``: ours."""
+
+
 def run(
     *,
     places: Places,
@@ -60,6 +78,60 @@ def run(
 ) -> None:
     """Answer until the lifeline says otherwise."""
     signer = Signer(directory=places.keys / DIRECTORY, disk=Disk(), clock_s=clock_s, random=random)
+    server = Server(places.run, SOCKET, handle=_handler(signer), lose=lose)
+    ready()
+    server.run(lifeline.fileno())
+
+
+def run_apart(
+    *,
+    directory: Path,
+    door: Path,
+    user: int,
+    stop_fd: int,
+    ready: Callable[[], None],
+    lose: Callable[[Exception], None],
+    clock_s: Callable[[], int],
+    random: Callable[[int], bytes],
+) -> None:
+    """Answer `user`, who is another than ours, until `stop_fd` is readable. `directory` is what a signer keeps.
+
+    Raises:
+        LayoutError: The directory is not for us alone, or another signer runs on it.
+    """
+    with hold_alone(directory):
+        signer = Signer(directory=directory, disk=Disk(), clock_s=clock_s, random=random)
+        if not door.is_dir():
+            door.mkdir()
+            door.chmod(DOOR_MODE)  # whatever mask we were started with
+        # Not root: whoever is root here needs no door, and a service of root's could be nobody else.
+        server = Server(door, SOCKET, handle=_handler(signer), lose=lose, users=frozenset((user, os.geteuid())))
+        ready()
+        server.run(stop_fd)
+
+
+@contextlib.contextmanager
+def hold_alone(directory: Path) -> Iterator[None]:
+    """Make the directory of a signer where it is missing, and hold it alone: two memories would be two histories."""
+    Disk().mkdir(directory)
+    state = directory.stat()
+    if state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) != DIRECTORY_MODE:
+        raise LayoutError(
+            f"{directory} belongs to another user or can be reached by others: chown -R {os.geteuid()} {directory}; "
+            f"chmod 700 {directory}. Nothing was changed"
+        )
+    fd = os.open(directory / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LayoutError(f"another signer runs on {directory}; stop it first. Nothing was changed") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _handler(signer: Signer) -> Handler:
     lock = Lock()
 
     def handle(body: dict[str, Any], peer: Peer, parts: tuple[bytes, ...]) -> Reply:
@@ -67,9 +139,7 @@ def run(
         with lock:
             return _answer(signer, body)
 
-    server = Server(places.run, SOCKET, handle=handle, lose=lose)
-    ready()
-    server.run(lifeline.fileno())
+    return handle
 
 
 def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
@@ -92,8 +162,8 @@ def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
 class SignerClient:
     """The sealer's end. One connection, made again when the signer was restarted. Owner: the sealer's thread."""
 
-    def __init__(self, places: Places) -> None:
-        self._places: Final = places
+    def __init__(self, door: SignerDoor) -> None:
+        self._door: Final = door
         self._channel: Channel | None = None
 
     def create(self, log: str, origin: str) -> tuple[str, str]:
@@ -129,7 +199,8 @@ class SignerClient:
 
     def _call(self, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         if self._channel is None:
-            self._channel = connect(self._places.run, SOCKET)
+            users = None if self._door.user is None else frozenset((self._door.user,))
+            self._channel = connect(self._door.directory, SOCKET, users=users)
         try:
             message = self._channel.call(body)
         except BaseException:

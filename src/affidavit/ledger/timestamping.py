@@ -37,7 +37,8 @@ from affidavit.errors import FormatError, TimestampError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
 from affidavit.tlog.certificate import Certificate
-from affidavit.tlog.cosignature import LogVkeys, verify_head_by_any
+from affidavit.tlog.cosignature import verify_log_head
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.timestamp import TIMESTAMP_BYTES_MAX, Timestamp, format_request, reduce_timestamp
 
 NONCE_BYTES: Final = 8
@@ -95,7 +96,7 @@ def timestamp_head(
     layout: LogLayout,
     *,
     size: int,
-    vkeys: Sequence[LogVkeys],
+    keys: KeyHistory,
     authority: Authority,
     random: Callable[[int], bytes],
     disk: Disk,
@@ -103,7 +104,7 @@ def timestamp_head(
 ) -> Timestamp | None:
     """Have the head of `size` stamped and keep the timestamp; ``None`` where it has one.
 
-    `vkeys` are all pairs of keys that the log ever had.
+    `keys` are those of the log: the size of the head tells which pair must have signed it.
 
     Raises:
         TimestampError: As `ask_for_timestamp`.
@@ -112,7 +113,7 @@ def timestamp_head(
     if layout.timestamp(size).exists():
         return None
     head = layout.head(size).read_bytes()
-    verify_head_by_any(head, vkeys)
+    verify_log_head(head, keys.at(size))
     kept, timestamp = ask_for_timestamp(head, authority=authority, random=random, post=post)
     keep_timestamp(layout, size=size, timestamp=kept, disk=disk)
     return timestamp

@@ -23,6 +23,7 @@ from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.heads import CHECKPOINT
 from affidavit.prove.log import Examined
 from affidavit.prove.report import Findings, Fork, LogFindings
+from affidavit.prove.rotations import judge_revoked
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_note
@@ -83,6 +84,7 @@ class AnchorCheck:
             except AffidavitError as error:
                 findings.fail("ANCHOR", f"{place}: {error}", axis="anchor")
                 continue
+            judge_revoked(head, keys, place, findings)
             if is_of_this_tree(head, log, name=place, data=data, files=self._files, findings=findings):
                 _count(anchors, head, evaluation)
         return anchors

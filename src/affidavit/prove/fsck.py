@@ -53,8 +53,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     needs_a_hand: bool
 
 
-def check_places(places: Places, *, progress: Progress | None = None) -> tuple[Problem, ...]:
+def check_places(
+    places: Places, *, signer_user: str | None = None, progress: Progress | None = None
+) -> tuple[Problem, ...]:
     """Everything that is noticed about the two directories, what needs a hand first.
+
+    `signer_user` has the signer, where it is a user of its own: its memory cannot be looked at.
 
     Raises:
         LayoutError: There is no ledger to look at.
@@ -63,7 +67,7 @@ def check_places(places: Places, *, progress: Progress | None = None) -> tuple[P
         raise LayoutError(
             f"there is no ledger at {places.data}; AFFIDAVIT_DATA names another place. Nothing was changed"
         )
-    check = _Check(places)
+    check = _Check(places, signer_user=signer_user)
     steps = (check.directories, check.files, check.stage, check.write_ahead, check.logs, check.keys)
     problems: list[Problem] = []
     for number, step in enumerate(steps, 1):
@@ -84,8 +88,9 @@ def _note(where: str, what: str) -> Problem:
 class _Check:
     """One look at one installation."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, signer_user: str | None) -> None:
         self._places: Final = places
+        self._signer_user: Final = signer_user
         self._data: Final = DataLayout(places.data)
         self._files: Final = Files(places.data)
         self._listing = Findings()
@@ -254,6 +259,8 @@ class _Check:
 
     def _signer(self, log: str, head: Checkpoint) -> Iterator[Problem]:
         """Whether the signer would go on from this head."""
+        if self._signer_user is not None:
+            return
         path = self._places.keys / "signer" / log / "state"
         try:
             state = msgspec.json.decode(path.read_bytes(), type=SignerState)
@@ -293,3 +300,5 @@ class _Check:
             )
         if keys.is_dir() and not self._places.system_vkeys.exists():
             yield _note(str(self._places.system_vkeys), "is missing; a start writes it")
+        if self._signer_user is not None:
+            yield _note("signer", f"what it remembers lies with user {self._signer_user}, and was not compared")

@@ -12,7 +12,7 @@ import msgspec
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.report import LogFindings
-from affidavit.prove.rotations import judge_signers
+from affidavit.prove.rotations import judge_revoked, judge_signers
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
 from affidavit.tlog.cosignature import verify_log_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, parse_note
@@ -112,6 +112,8 @@ class _Reading:
             self._findings.fail("ORIGIN", f"{self._place}{name}: its origin is not that of the log's other heads")
             return data, None
         self._origin = head.origin
+        if self._keys is not None:
+            judge_revoked(head, self._keys, f"{self._place}{name}", self._findings)
         return data, head
 
     def holds(self, name: str, data: bytes) -> bool:

@@ -16,7 +16,7 @@ from affidavit.prove.anchors import is_of_this_tree
 from affidavit.prove.files import Files
 from affidavit.prove.log import Examined
 from affidavit.prove.report import Findings, LogFindings
-from affidavit.prove.rotations import judge_signers
+from affidavit.prove.rotations import judge_revoked, judge_signers
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
 from affidavit.tlog.cosignature import open_cosigned_head
 from affidavit.tlog.note import parse_note
@@ -76,4 +76,5 @@ def _holds(pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findi
         findings.fail("PIN", f"{name}: not a head that this log signed: {error}", axis="anchor")
         judge_signers(pin.data, keys, name, findings)
         return False
+    judge_revoked(head, keys, name, findings)
     return is_of_this_tree(head, log, name=name, data=pin.data, files=files, findings=findings)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -21,12 +21,17 @@ from affidavit.event import KEY_ROTATE, PROJECT_CREATE, PROMISE_KEY, SYSTEM_LOG
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.prove.files import Files
+from affidavit.prove.leaves import KeyRotate
 from affidavit.prove.promises import key_of
 from affidavit.prove.proof import MadeProof, make_proof, verify_proof_file
+from affidavit.prove.report import Findings
+from affidavit.prove.rotations import extended, history_of_system
 from affidavit.text import b64u, uuid_text
 from affidavit.tlog.cosignature import LogHead, LogVkeys, log_vkeys, open_log_head
 from affidavit.tlog.note import parse_vkey
 from affidavit.tlog.promise import Promise, format_promise
+from affidavit.tlog.rotation import KeyHistory, key_history
 
 State = Literal["kept", "pending", "broken"]
 
@@ -68,13 +73,13 @@ def check_promise(data: Path, promise: Promise, *, system_vkeys: LogVkeys, now_s
         NotFoundError: The ledger has no such log.
         AffidavitError: The promise is none of this ledger's, or what lies there cannot be believed.
     """
-    system = _ProvedLog(DataLayout(data).log(SYSTEM_LOG), system_vkeys)
+    system = _ProvedLog(DataLayout(data).log(SYSTEM_LOG), _system_keys(data, system_vkeys))
     # The newest first: it is said again at every start.
     newest_first = range(system.size - 1, -1, -1)
     made_with = system.proof_of(lambda leaf: _names_key(leaf, promise), kind=PROMISE_KEY, places=newest_first)
     if made_with is None:
         raise FormatError("no leaf of the system log names the key that made this promise: it is another ledger's")
-    key_of(promise, [_data_of(made_with, system_vkeys)["vkey"]])
+    key_of(promise, [system.data_of(made_with)["vkey"]])
     origin = promise.record.origin
     # The first stands, whatever a later one says.
     created = system.proof_of(
@@ -84,27 +89,23 @@ def check_promise(data: Path, promise: Promise, *, system_vkeys: LogVkeys, now_s
         raise NotFoundError(
             f"the system log knows no log of the origin {origin}, so nothing can be said of the promise"
         )
-    creation = _data_of(created, system_vkeys)
-    handed_over = system.proof_of(
-        lambda leaf: (leaf.data or {}).get("origin") == origin, kind=KEY_ROTATE, places=newest_first
-    )
-    named = creation if handed_over is None else _data_of(handed_over, system_vkeys)
-    vkeys = log_vkeys(parse_vkey(text) for text in named["vkeys"])
-    log = _ProvedLog(DataLayout(data).log(creation["project"]), vkeys)
+    name = str(system.data_of(created)["project"])
+    keys, named_in = _keys_of(system, created)
+    log = _ProvedLog(DataLayout(data).log(name), keys)
     found = log.proof_at(
         log.reader.find(uuid_text(promise.record.id), size=log.size),
         lambda leaf: leaf.src.digest == b64u(promise.record.digest),
     )
     checked = CheckedPromise(state="pending", promise=promise, log=log.name, head=log.head)
     if found is not None:
-        verify_proof_file(found.data, vkeys=vkeys)
+        log.data_of(found)
         return msgspec.structs.replace(checked, state="kept", proof=found)
     if max(now_s, log.head.timestamp) <= promise.seal_by_s:
         return checked
     evidence = _Evidence(
         promise=format_promise(promise),
         key=made_with.data.decode(),
-        creation=(created if handed_over is None else handed_over).data.decode(),
+        creation=named_in[keys.generation_at(log.size) - 1].data.decode(),
         head=log.head_bytes.decode(),
     )
     return msgspec.structs.replace(checked, state="broken", evidence=_json.encode(evidence))
@@ -117,15 +118,34 @@ def _names_key(leaf: Leaf, promise: Promise) -> bool:
         return False
 
 
-def _data_of(proof: MadeProof, vkeys: LogVkeys) -> dict[str, str]:
-    """Public facts of a leaf whose proof holds."""
-    return verify_proof_file(proof.data, vkeys=vkeys).leaf.data or {}
+def _system_keys(data: Path, given: LogVkeys) -> KeyHistory:
+    """The system log's keys, of which any one pair was given."""
+    files = Files(data)
+    return history_of_system(files, files.list(Findings()).get(SYSTEM_LOG, set()), given)
+
+
+def _keys_of(system: _ProvedLog, created: MadeProof) -> tuple[KeyHistory, list[MadeProof]]:
+    """All keys of a log, and for each generation the proof of the leaf that names it."""
+    creation = system.data_of(created)
+    keys, named_in = key_history(log_vkeys(parse_vkey(text) for text in creation["vkeys"])), [created]
+    for index in range(system.size):
+        proof = system.proof_of(
+            lambda leaf: (leaf.data or {}).get("log") == creation["project"], kind=KEY_ROTATE, places=(index,)
+        )
+        if proof is None:
+            continue
+        try:
+            keys = extended(keys, msgspec.convert(system.data_of(proof), KeyRotate))
+        except (AffidavitError, msgspec.ValidationError):
+            continue  # it hands over nothing; `affidavit verify` names it
+        named_in.append(proof)
+    return keys, named_in
 
 
 class _ProvedLog:
     """A log of which only what is proved in its newest head is believed."""
 
-    def __init__(self, layout: LogLayout, vkeys: LogVkeys) -> None:
+    def __init__(self, layout: LogLayout, keys: KeyHistory) -> None:
         try:
             self.head_bytes: Final = layout.checkpoint.read_bytes()
         except OSError as error:
@@ -133,10 +153,16 @@ class _ProvedLog:
                 f"the log {layout.name} cannot be read at {layout.checkpoint}, so nothing can be said of the promise"
             ) from error
         self.name: Final = layout.name
-        self.head: Final = open_log_head(self.head_bytes, vkeys)
+        # Between a change of keys and the next head, the newest head still has the old ones.
+        self._vkeys: Final = keys.of_head(self.head_bytes)
+        self.head: Final = open_log_head(self.head_bytes, self._vkeys)
         self.size: Final = self.head.checkpoint.size
         self.reader: Final = LogReader(layout)
         self._layout: Final = layout
+
+    def data_of(self, proof: MadeProof) -> dict[str, Any]:
+        """Public facts of a leaf whose proof in the newest head holds."""
+        return verify_proof_file(proof.data, vkeys=self._vkeys).leaf.data or {}
 
     def proof_of(self, is_wanted: Callable[[Leaf], bool], *, kind: str, places: Iterable[int]) -> MadeProof | None:
         """Proof of the first of these leaves that has a type and is wanted."""

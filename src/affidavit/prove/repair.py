@@ -24,18 +24,21 @@ import msgspec
 from affidavit.errors import AffidavitError, CorruptionError, FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
-from affidavit.ledger.places import Places, published_vkeys
+from affidavit.ledger.places import Places
 from affidavit.ledger.pruned import minimum_index
+from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.reader import check_ids
 from affidavit.ledger.signer import SignerState
 from affidavit.prove.files import Files
 from affidavit.prove.fsck import Problem
 from affidavit.prove.pending import check_stages, staged_end
 from affidavit.prove.report import Findings
-from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file, verify_head_by_any
+from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
+from affidavit.tlog.cosignature import verify_log_head
 from affidavit.tlog.entry import format_bundle, parse_bundle
 from affidavit.tlog.merkle import EMPTY_ROOT, HASH_SIZE, frontier_at, leaf_row, row_root
+from affidavit.tlog.note import parse_note
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import (
     ENTRIES_LEVEL,
     TILE_HEIGHT,
@@ -110,12 +113,12 @@ class _Log:
     def __init__(self, layout: LogLayout, *, keys: Path, staged: list[tuple[int, int]]) -> None:
         self._layout: Final = layout
         self._place: Final = f"logs/{layout.name}"
-        self._vkeys: Final = _vkeys(keys / "public", layout.name)
+        self._keys: Final = _keys(keys / "public", layout.name)
         self._state: Final = _signer_state(keys / "signer" / layout.name / "state")
         self._staged: Final = staged
 
     def plan(self) -> Iterator[Repair | Problem]:
-        if not self._vkeys:
+        if self._keys is None:
             what = (
                 "its verifier keys are not in the key directory, so that no head can be believed; nothing is repaired"
             )
@@ -131,9 +134,11 @@ class _Log:
             yield from _Tree(self._layout, head, kept=sizes).plan()
 
     def _open(self, path: Path) -> tuple[Checkpoint, bytes] | None:
+        if self._keys is None:
+            return None
         try:
             data = path.read_bytes()
-            return verify_head_by_any(data, self._vkeys), data
+            return verify_log_head(data, self._keys.of_head(data)), data
         except (OSError, AffidavitError):
             return None
 
@@ -170,7 +175,7 @@ class _Log:
             yield _lost(where, f"the head of size {self._state.size} was signed last, and none of that size is here")
             return None
         yield Repair(path=self._layout.checkpoint, what="the newest of the heads that are kept", content=kept[size])
-        return verify_head_by_any(kept[size], self._vkeys)
+        return parse_checkpoint(parse_note(kept[size]).text)  # it was verified when it was taken
 
     def _is_checkpoint(self, size: int) -> bool:
         opened = self._open(self._layout.checkpoint)
@@ -381,14 +386,12 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _vkeys(public: Path, log: str) -> list[LogVkeys]:
-    """All pairs of keys that the log ever had; none where those that sign now cannot be read."""
+def _keys(public: Path, log: str) -> KeyHistory | None:
+    """All keys that the log ever had, or ``None`` where they cannot be read."""
     try:
-        if not (public / f"{log}.vkeys").is_file():
-            return []
-        return [parse_vkeys_file(path.read_bytes()) for path in published_vkeys(public, log)]
+        return published_keys(public, log)
     except (OSError, AffidavitError):
-        return []
+        return None
 
 
 def _signer_state(path: Path) -> SignerState | None:

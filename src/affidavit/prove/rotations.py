@@ -2,7 +2,7 @@
 
 Promise: a hand-over counts only if both old keys and both new ones signed it. One that is not so, or that does not
 stand where the system log's own must stand, is authority `FAIL`, and the old keys stay the only ones. Formats:
-docs/formats.md, sections 11 and 21.
+docs/formats.md, sections 11, 21 and 22.
 
 The system log's heads must be judged before its leaves, so its hand-overs are looked up first, unproved; afterwards the
 same ones must have been heard at their places in the tree, or that is a finding.
@@ -18,6 +18,7 @@ from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.leaves import KeyRotate, Leaf, ProjectCreate, parse_facts, parse_leaf
 from affidavit.prove.report import Findings, LogFindings
 from affidavit.text import parse_b64u
+from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, lone_signer, verify_log_head
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, parse_bundle
 from affidavit.tlog.note import parse_vkey
@@ -116,6 +117,13 @@ def check_rotations(
                 what = f"entry {index} of the system log: hands over the keys, and may not: {error}"
                 of_log.fail("KEY-ROTATE", what, axis="authority")
     return found
+
+
+def judge_revoked(head: Checkpoint, keys: KeyHistory, what: str, findings: LogFindings) -> None:
+    """A head that holds: whether the root key has revoked the keys that signed it."""
+    if keys.is_revoked(head.size):
+        said = f"{what}: signed with keys that the root key revoked for heads of this size"
+        findings.fail("KEY-REVOKED", said, axis="authority")
 
 
 def judge_signers(data: bytes, keys: KeyHistory, what: str, findings: LogFindings) -> None:

@@ -28,6 +28,7 @@ from affidavit.prove.acts import check_acts, check_approvers
 from affidavit.prove.anchors import AnchorCheck, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
+from affidavit.prove.manifest import RootKey, check_manifest, read_manifests, revoked_in, system_vkeys
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -37,6 +38,7 @@ from affidavit.prove.rotations import check_rotations, history_of_system
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
+from affidavit.tlog.manifest import Manifest
 from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
 from affidavit.tlog.policy import Policy, parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
@@ -58,6 +60,7 @@ def verify_directory(
     promises: Sequence[bytes] = (),
     policy: bytes | None = None,
     rules: TimeRules | None = None,
+    root_key: RootKey | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify the ledger at `data`.
@@ -65,19 +68,22 @@ def verify_directory(
     `vkeys` is the content of the system log's vkeys file; without it integrity is `NOT ASSESSED`. `pins` are signed
     heads kept elsewhere, of any log; `promises` are files of promises that clients were given. `policy` is the
     verifier's own (C2SP tlog-policy): which witnesses make a head in ``anchors/`` count. `rules` say what is demanded
-    of time, nothing if they are missing.
+    of time, nothing if they are missing. With a `root_key` its manifest must be there, and names the system log's keys
+    where `vkeys` does not.
 
     Raises:
         LayoutError: There is no directory at `data`.
-        FormatError: `vkeys` is no vkeys file, or `policy` no policy.
+        FormatError: `vkeys` is no vkeys file, `policy` no policy, or the root key none.
     """
     if not data.is_dir():
         raise LayoutError(
             f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
         )
-    keys = parse_vkeys_file(vkeys) if vkeys is not None else None
-    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules())
-    return _Verification(data, vkeys=keys, demands=demands, progress=progress).run(pins, promises)
+    findings = Findings()
+    manifest = read_manifests(root_key, findings) if root_key is not None else None
+    keys = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
+    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules(), manifest)
+    return _Verification(data, vkeys=keys, demands=demands, findings=findings, progress=progress).run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
@@ -89,17 +95,28 @@ class _Demands(NamedTuple):
 
     policy: Policy | None
     rules: TimeRules
+    manifest: Manifest | None
+    """What the root key says of the keys of all logs."""
 
 
 class _Verification:
     """One run over one directory."""
 
-    def __init__(self, data: Path, *, vkeys: LogVkeys | None, demands: _Demands, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        vkeys: LogVkeys | None,
+        demands: _Demands,
+        findings: Findings,
+        progress: Progress | None,
+    ) -> None:
         self._files: Final = Files(data)
         self._vkeys: Final = vkeys
         self._policy: Final = demands.policy
         self._rules: Final = demands.rules
-        self._findings: Final = Findings()
+        self._manifest: Final = demands.manifest
+        self._findings: Final = findings
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
         self._staged: Staged = {}
@@ -121,7 +138,8 @@ class _Verification:
         self._promises = read_promises(promises, self._findings)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            self._keys[SYSTEM_LOG] = history_of_system(self._files, of_system, self._vkeys)
+            keys = history_of_system(self._files, of_system, self._vkeys)
+            self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
         self._hear_rotations()
         for log in sorted(name for name in names if name):
@@ -211,10 +229,13 @@ class _Verification:
                 vkeys = self._created_vkeys(project)
                 known[project] = None if vkeys is None else key_history(vkeys)
         found = check_rotations(self._system.rotations, known, self._findings)
-        if found[SYSTEM_LOG] != judged_by and not self._system.unreadable:
+        if found[SYSTEM_LOG].generations != judged_by.generations and not self._system.unreadable:
             what = "its heads are signed by keys that no leaf of its tree hands over to"
             self._findings.for_log(SYSTEM_LOG).fail("KEY-ROTATE", what, axis="authority")
-        self._keys.update({log: keys for log, keys in found.items() if log != SYSTEM_LOG})
+        for log, keys in found.items():
+            if log != SYSTEM_LOG:
+                self._keys[log] = revoked_in(keys, self._manifest, log)
+        check_manifest(self._manifest, self._keys, self._findings)
 
     def _project_keys(self, log: str) -> KeyHistory | None:
         keys = self._keys.get(log)
@@ -234,7 +255,10 @@ class _Verification:
         first = self._keys[SYSTEM_LOG].first
         keys = (format_vkey(first.ed25519), format_vkey(first.mldsa44))
         if own is None or (own.origin, own.vkeys) != (self._vkeys.origin, keys):
-            what = "its own project.create does not give the keys that it is verified with"
+            what = (
+                "its own project.create does not give the keys that it is verified with, nor do they follow from it; a "
+                "copy from before a change of keys knows only the keys of its time"
+            )
             self._findings.for_log(SYSTEM_LOG).fail("VKEY", what)
 
     # --- what the system log says of the others ------------------------------------------------------------------

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from hashlib import sha256
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
@@ -30,7 +31,8 @@ from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
 from affidavit.ledger.promise_key import read_promise_vkey
-from affidavit.ledger.signing import SignerClient
+from affidavit.ledger.public_keys import publish_keys
+from affidavit.ledger.signing import SignerClient, SignerDoor
 from affidavit.ledger.watermark import Watermark
 from affidavit.mask import policy_digest
 from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, say
@@ -45,8 +47,9 @@ from affidavit.seal.sealer import Sealer
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
 from affidavit.seal.timekeeping import Timekeeping
+from affidavit.settings.signer import Signer as SignerSettings
+from affidavit.settings.signer import user_id
 from affidavit.text import b64u
-from affidavit.tlog.cosignature import format_vkeys_file
 
 SOCKET: Final = "sealer"
 CUT_INTERVAL_S: Final = 0.8
@@ -80,7 +83,7 @@ def run(
     """Seal until the lifeline says otherwise. `publish` says where the sealer's figures go."""
     ring, keys, sealer = build(places=places, config=config, disk=disk)
     sealer.start()
-    _write_vkeys(places, sealer, disk=disk)
+    publish_vkeys(places, sealer, disk=disk)
     figures = SealerFigures(tuple(sealer.logs))
     if publish is not None:
         publish(figures)
@@ -92,7 +95,7 @@ def run(
         mask_hand=mask_hand,
         clock_us=_clock_us,
         random=os.urandom,
-        keys_changed=lambda: _write_vkeys(places, sealer, disk=disk),
+        keys_changed=lambda: publish_vkeys(places, sealer, disk=disk),
     )
     questions: queue.Queue[Question] = queue.Queue()
 
@@ -146,7 +149,7 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         random=os.urandom,
         clock_s=_clock_s,
     )
-    client = SignerClient(places)
+    client = SignerClient(signer_door(places, config.config.signer))
     sealer = Sealer(
         data=DataLayout(places.data),
         ring=ring,
@@ -162,6 +165,13 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         timekeeping=Timekeeping(clock_us=_clock_us, mono_us=_mono_us, estimate=kernel_estimate),
     )
     return ring, keys, sealer
+
+
+def signer_door(places: Places, settings: SignerSettings) -> SignerDoor:
+    """Where the signer answers: the service's own, or one that runs as another user."""
+    if settings.socket is None or settings.user is None:
+        return SignerDoor(directory=places.run)
+    return SignerDoor(directory=Path(settings.socket), user=user_id(settings.user))
 
 
 def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
@@ -296,16 +306,9 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
         raise
 
 
-def _write_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
-    """The newest keys of each log, and under numbers those that signed before: old proofs and pins need them."""
-    for name, log in sealer.logs.items():
-        *older, newest = [vkeys for _, vkeys in log.writer.keys.generations]
-        files = {places.vkeys(name): newest}
-        files |= {places.vkeys(f"{name}.{generation}"): vkeys for generation, vkeys in enumerate(older, 1)}
-        for path, vkeys in files.items():
-            text = format_vkeys_file(vkeys)
-            if not path.exists() or path.read_bytes() != text:
-                disk.replace(path, text)
+def publish_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
+    """Write down the public keys of each log, all generations of them."""
+    publish_keys(places, {name: log.writer.keys for name, log in sealer.logs.items()}, disk=disk)
 
 
 def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:

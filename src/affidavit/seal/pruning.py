@@ -6,7 +6,7 @@ has its signed head. The system log is never pruned.
 
 Planning and removing read and unlink published files only, so they run beside the sealer's thread; only the leaf is
 sealed in it. If we die between the leaf and the end, planning again finds what is left. Formats: docs/formats.md,
-section 24; docs/adr/0006 says why.
+section 24; docs/adr/0007 says why.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from affidavit.ledger.channel import error_body
 from affidavit.notice import PROCESS_DEFECT, PROCESS_DISK, PROCESS_FAILED, say
 from affidavit.serve.assignment import parse_assignment
 from affidavit.serve.journal import describe, open_journal
-from affidavit.serve.plan import SEALER, SEALER_NICENESS
+from affidavit.serve.plan import NICENESS, STEPS_BACK
 from affidavit.serve.post import DISK_ERRORS, Post
 from affidavit.serve.report import Report
 from affidavit.serve.roles import load_role
@@ -83,14 +83,14 @@ def _defect(role: str, error: Exception, *, log: logging.Logger, post: Post) -> 
 
 
 def _confine(role: str) -> None:
-    """Forbid core dumps, which would hold keys and content; allow many connections; have the sealer step back."""
+    """Forbid core dumps, which would hold keys and content; allow many connections; have some step back for calls."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if role == SEALER:
-        os.nice(SEALER_NICENESS)
+    if role in STEPS_BACK:
+        os.nice(NICENESS)
 
 
 if __name__ == "__main__":

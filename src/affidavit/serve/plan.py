@@ -19,8 +19,11 @@ SEALER: Final = "sealer"
 API: Final = "api"
 ANCHOR: Final = "anchor"
 WORKER: Final = "worker"
-SEALER_NICENESS: Final = 10
-"""Calls come first; the sealer is never starved, since a worker has nothing to do while it waits for the disk."""
+STEPS_BACK: Final = (SEALER, API)
+"""Calls come first. The sealer is never starved, since a worker has nothing to do while it waits for the disk; nor is
+the api, whose index takes new rows with what the two leave over."""
+NICENESS: Final = 10
+"""Of those who step back."""
 
 Plan = tuple[tuple[str, ...], ...]
 """Groups of roles; a group starts when the one before it is ready."""
@@ -29,11 +32,14 @@ Plan = tuple[tuple[str, ...], ...]
 def plan_for(config: Config, *, purpose: Purpose) -> Plan:
     """The groups of a service."""
     behind: Plan = ((SEALER,), (API,))
+    # One that runs as another user was started apart, and is nobody's child.
+    before: tuple[str, ...] = (SIGNER,) if config.signer.socket is None else ()
+    if purpose == "service" and (config.witnesses or config.timestamps.url is not None):
+        before = (*before, ANCHOR)
+    first: Plan = (before,) if before else ()
     if purpose == "reading":
-        return ((SIGNER,), *behind)
-    has_anchors = bool(config.witnesses) or config.timestamps.url is not None
-    before = (SIGNER, ANCHOR) if has_anchors else (SIGNER,)
-    return (before, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
+        return (*first, *behind)
+    return (*first, *behind, tuple(f"{WORKER}{number}" for number in range(worker_count(config))))
 
 
 def worker_count(config: Config) -> int:

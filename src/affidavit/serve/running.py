@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from affidavit.config import LoadedConfig, load_config
+from affidavit.errors import LayoutError
 from affidavit.ledger.board import Board, ProcessNote, State, write_board
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Lease, Places, Purpose, find_config, find_places, take_lease
 from affidavit.ledger.promise_key import publish_promise_key
+from affidavit.ledger.signing import DIRECTORY as SIGNER_DIRECTORY
 from affidavit.notice import SERVICE_BOARD, say
 from affidavit.serve.assignment import Assignment, LogForm, LogLevel
 from affidavit.serve.journal import open_journal
@@ -74,6 +76,7 @@ def run_service(
     lease = take_lease(places, purpose=purpose, clock_us=_clock_us, random=os.urandom, sleep=time.sleep)
     try:
         leased(lease)
+        _require_signer_apart(lease, loaded)
         publish_promise_key(
             places, prefix=lease.installation.origin_prefix(loaded.config.log.origin_prefix), disk=Disk()
         )
@@ -89,6 +92,16 @@ def run_service(
         )
     finally:
         lease.close()
+
+
+def _require_signer_apart(lease: Lease, loaded: LoadedConfig) -> None:
+    """Seeds in two places would have two memories; and here they lie within reach of the user who runs this."""
+    socket, seeds = loaded.config.signer.socket, lease.places.keys / SIGNER_DIRECTORY
+    if socket is not None and seeds.exists():
+        raise LayoutError(
+            f"signer.socket names a signer of another user, and {seeds} is still here. Move it, with all that is in "
+            f"it, to the directory of `affidavit signer serve`, and leave no copy. Nothing was started"
+        )
 
 
 def _supervise(

@@ -324,19 +324,6 @@ def verify_log_head(data: bytes, vkeys: LogVkeys) -> Checkpoint:
     return open_log_head(data, vkeys).checkpoint
 
 
-def verify_head_by_any(data: bytes, pairs: Sequence[LogVkeys]) -> Checkpoint:
-    """Verify a head by one of the pairs of keys that its log ever had, the newest last; for its own operator's use.
-
-    Whoever judges a log takes the one pair that signs heads of that size instead (`affidavit.tlog.rotation`).
-    """
-    for vkeys in pairs[:-1]:
-        try:
-            return verify_log_head(data, vkeys)
-        except SignatureError:
-            continue
-    return verify_log_head(data, pairs[-1])
-
-
 def lone_signer(data: bytes, vkeys: LogVkeys) -> VerifierKey | None:
     """The key of the log that alone signed a head, in its only signature line; ``None`` if that is not what this is.
 

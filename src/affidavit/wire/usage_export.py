@@ -4,14 +4,16 @@ Promise: every result of the export is in exactly one line, or the export is ref
 taken as `wire` takes them from answers: all that went in, whatever cache it came from, and all that came out.
 
 Formats: OpenAI, `GET /v1/organization/usage/completions` (a page of buckets; group by model, a day wide) and the CSV of
-its dashboard, whose columns have the same names. Anthropic, `GET /v1/organizations/usage_report/messages`, the same,
-and the CSV of its console. Anthropic counts no requests.
+its dashboard, whose columns have the same names: it writes whole numbers as `3.0` too, and a row of times alone for a
+stretch without calls. Anthropic, `GET /v1/organizations/usage_report/messages`, the same, and the CSV of its console.
+Anthropic counts no requests.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
@@ -23,6 +25,8 @@ Provider = Literal["openai", "anthropic"]
 EXPORT_BYTES_MAX: Final = 8 << 20
 """Years of days and models; a longer file is none of these."""
 _DAY_CHARACTERS: Final = 10
+_OPENAI_CSV_COUNTS: Final = ("num_model_requests", "input_tokens", "output_tokens")
+_WHOLE: Final = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 _ANTHROPIC_CSV_INPUT: Final = (
     "usage_input_tokens_no_cache",
     "usage_input_tokens_cache_write_5m",
@@ -143,16 +147,21 @@ def _anthropic_json(data: bytes) -> list[UsageLine]:
 
 def _csv(provider: Provider, data: bytes) -> list[UsageLine]:
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
-    return [_openai_row(row) if provider == "openai" else _anthropic_row(row) for row in rows]
+    if provider == "openai":
+        if rows.fieldnames and "start_time" not in rows.fieldnames:
+            raise KeyError("start_time")
+        return [_openai_row(row) for row in rows if any(row.get(name) for name in ("model", *_OPENAI_CSV_COUNTS))]
+    return [_anthropic_row(row) for row in rows]
 
 
 def _openai_row(row: dict[str, Any]) -> UsageLine:
+    requests, input_tokens, output_tokens = (_whole(row[name]) for name in _OPENAI_CSV_COUNTS)
     return UsageLine(
-        day=datetime.fromtimestamp(int(row["start_time"]), UTC).date().isoformat(),
+        day=datetime.fromtimestamp(_whole(row["start_time"]), UTC).date().isoformat(),
         model=_named(row["model"]),
-        requests=int(row["num_model_requests"]),
-        input_tokens=int(row["input_tokens"]),
-        output_tokens=int(row["output_tokens"]),
+        requests=requests,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
     )
 
 
@@ -161,9 +170,16 @@ def _anthropic_row(row: dict[str, Any]) -> UsageLine:
         day=_day(row["usage_date_utc"]),
         model=_named(row["model_version"]),
         requests=None,
-        input_tokens=sum(int(row[name]) for name in _ANTHROPIC_CSV_INPUT),
-        output_tokens=int(row["usage_output_tokens"]),
+        input_tokens=sum(_whole(row[name]) for name in _ANTHROPIC_CSV_INPUT),
+        output_tokens=_whole(row["usage_output_tokens"]),
     )
+
+
+def _whole(text: str | None) -> int:
+    found = _WHOLE.fullmatch(text or "")
+    if found is None:
+        raise FormatError(f"{text!r} stands where a count should; nothing was compared")
+    return int(found[1])
 
 
 def _day(text: str) -> str:

@@ -187,7 +187,7 @@ class WitnessAttestor:
             return self._contradicts(head, f"the head of size {head.size} does not extend the one that it holds")
         known = {
             404: "it does not know the log: give its operator the log's vkeys",
-            403: "it has other keys of the log",
+            403: "it has other keys of the log: after a change of keys its operator needs the log's file `.keys`",
         }
         return AwayError(f"it refused the head of size {head.size} ({known.get(status, f'HTTP {status}')})")
 

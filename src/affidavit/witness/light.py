@@ -18,8 +18,9 @@ from typing import Final, Literal
 from affidavit.errors import AffidavitError
 from affidavit.ledger.directory import Disk
 from affidavit.tlog.checkpoint import Checkpoint
-from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
+from affidavit.tlog.cosignature import open_cosigned_head
 from affidavit.tlog.merkle import ProofError, consistency_proof, verify_consistency
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import node_reader
 
 
@@ -33,23 +34,27 @@ class InconsistentHeadError(AffidavitError):
         self.offered: Final = offered
 
 
-def keep_head(path: Path, head: bytes, *, vkeys: LogVkeys, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
+def keep_head(path: Path, head: bytes, *, keys: KeyHistory, read: Callable[[str], bytes], disk: Disk) -> Checkpoint:
     """Demand that `head` extends the one in `path`, and keep it there; the first one is kept as it is.
 
     `read` gives the file at a path of tlog-tiles (``tile/0/000``), of the tree that `head` is of; whatever it raises
     passes through, and then nothing was decided. If we die in between, the older head stands.
 
+    `keys` are the log's: `key_history` of the pair that is known, or, once the log has changed its keys, what
+    `parse_keys_file` makes of the file that it publishes, if it `continues` that pair. The size of a head tells which
+    pair must have signed it.
+
     Raises:
         InconsistentHeadError: A fork, or an older state than was seen before.
         SignatureError, FormatError: Either head is not one that this log signed; the file stays as it is.
     """
-    new = open_cosigned_head(head, vkeys).checkpoint
+    new = open_cosigned_head(head, keys.of_head(head)).checkpoint
     try:
         held = path.read_bytes()
     except FileNotFoundError:
         disk.replace(path, head)
         return new
-    old = open_cosigned_head(held, vkeys).checkpoint
+    old = open_cosigned_head(held, keys.of_head(held)).checkpoint
     if new.size < old.size:
         why = f"a head of size {new.size} is shown, and one of {old.size} was seen before"
         raise InconsistentHeadError("ROLLBACK", why, held=held, offered=head)

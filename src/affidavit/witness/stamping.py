@@ -13,9 +13,9 @@ from typing import Final
 from affidavit.errors import NotFoundError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import LogLayout
-from affidavit.ledger.places import published_vkeys
+from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.timestamping import Authority, Post, timestamp_head
-from affidavit.tlog.cosignature import LogVkeys, parse_vkeys_file
+from affidavit.tlog.rotation import KeyHistory
 from affidavit.witness.heads import Head
 from affidavit.witness.peers import AUTHORITY
 
@@ -55,7 +55,7 @@ class TimestampAttestor:
         timestamp_head(
             head.layout,
             size=head.size,
-            vkeys=self._vkeys(head.log),
+            keys=self._keys(head.log),
             authority=self._authority,
             random=self._random,
             disk=self._disk,
@@ -65,8 +65,8 @@ class TimestampAttestor:
     def rest(self) -> None:
         """See `Attestor`: each question has a connection of its own."""
 
-    def _vkeys(self, log: str) -> list[LogVkeys]:
-        found = [parse_vkeys_file(path.read_bytes()) for path in published_vkeys(self._public, log)]
-        if not found:
+    def _keys(self, log: str) -> KeyHistory:
+        found = published_keys(self._public, log)
+        if found is None:
             raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later")
         return found

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -27,13 +28,25 @@ from affidavit.ledger.directory import FILE_MODE, Disk
 from affidavit.tlog.add_checkpoint import origin_hash
 from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
 from affidavit.tlog.cosignature import Ed25519Cosigner, MlDsa44Cosigner, verifier_for
-from affidavit.tlog.note import SignatureType, VerifierKey, check_name, format_vkey, open_note, parse_vkey
+from affidavit.tlog.note import (
+    SignatureError,
+    SignatureType,
+    VerifierKey,
+    check_name,
+    format_vkey,
+    open_note,
+    parse_vkey,
+)
+from affidavit.tlog.rotation import KeyHistory, format_keys_file, parse_keys_file
 
 SEED_BYTES: Final = 32
 NAME_BYTES: Final = 16
 """Random bytes of the name of a witness that was given none."""
 EVIDENCE_MAX: Final = 256
 """Forks of one log that are kept, 10 kB each: one proves all, and a stranger may hold many heads of a broken log."""
+GENERATIONS_NAME: Final = "generations"
+GENERATIONS_AT_ONCE: Final = 64
+"""Files whose hand-overs are not verified again at each request: the bytes are read each time, and tell them apart."""
 LOG_TYPES: Final = (SignatureType.ED25519, SignatureType.MLDSA44_COSIGNATURE)
 
 
@@ -90,6 +103,18 @@ def parse_log_vkeys(data: bytes) -> dict[str, tuple[VerifierKey, ...]]:
     return found
 
 
+LogKeys = KeyHistory | dict[str, tuple[VerifierKey, ...]]
+"""All generations of one log; or plain keys, by origin."""
+
+
+def parse_log_keys(data: bytes) -> LogKeys:
+    """Read what an operator was given: a log's file of all generations, or verifier keys; raises `AffidavitError`."""
+    return parse_keys_file(data) if data.startswith(b"[") else parse_log_vkeys(data)
+
+
+_verified: Final = lru_cache(maxsize=GENERATIONS_AT_ONCE)(parse_keys_file)
+
+
 class Store:
     """The directory of one witness. `head` and `keep` belong to whoever holds the witness's lock."""
 
@@ -105,14 +130,19 @@ class Store:
     def __exit__(self, *_: object) -> None:
         os.close(self._lock_fd)
 
-    def add_logs(self, logs: dict[str, tuple[VerifierKey, ...]]) -> None:
+    def add_logs(self, logs: LogKeys) -> None:
         """Take in logs, or change the keys of those that are known; see `add_logs`."""
         add_logs(self._directory, logs, disk=self._disk)
 
-    def keys_of(self, origin: str) -> tuple[VerifierKey, ...]:
-        """Keys that we trust for a log; none where it is unknown."""
+    def keys_of(self, origin: str, *, size: int) -> tuple[VerifierKey, ...]:
+        """Keys that we trust for heads of this size of a log; none where it is unknown."""
+        place = self._log(origin)
+        history = _generations(place)
+        if history is not None:
+            pair = history.at(size)
+            return pair.ed25519, pair.mldsa44
         try:
-            data = (self._log(origin) / "vkeys").read_bytes()
+            data = (place / "vkeys").read_bytes()
         except FileNotFoundError:
             return ()
         return parse_log_vkeys(data).get(origin, ())
@@ -181,23 +211,89 @@ def known_origins(directory: Path) -> Iterator[str]:
         yield from parse_log_vkeys((path / "vkeys").read_bytes())
 
 
-def add_logs(directory: Path, logs: dict[str, tuple[VerifierKey, ...]], *, disk: Disk) -> None:
+def add_logs(directory: Path, logs: LogKeys, *, disk: Disk) -> None:
     """Take in logs, or change the keys of those that are known; a running witness sees it at the next request.
 
+    Plain keys take the place of those that are known, unless they are one of the log's generations. All generations of
+    a log are taken only if they follow from the keys that are known: nobody but their owner can make such a file.
     A log's directory appears whole: with its keys, and an empty head. If we die before, nothing of it is known.
+
+    Raises:
+        SignatureError: The generations do not follow from the keys that are known; they stay.
     """
     disk.mkdir(directory / "logs")
+    if isinstance(logs, KeyHistory):
+        _add_generations(directory / "logs" / origin_hash(logs.origin), logs, disk=disk)
+        return
     for origin, keys in logs.items():
         place = directory / "logs" / origin_hash(origin)
-        data = "".join(f"{format_vkey(key)}\n" for key in keys).encode()
+        data = _lines(keys)
         if not place.is_dir():
-            prepared = place.with_suffix(".tmp")
-            disk.mkdir(prepared)
-            disk.replace(prepared / "vkeys", data)
-            disk.replace(prepared / "head", b"")
-            disk.rename(prepared, place)
-        elif (place / "vkeys").read_bytes() != data:
+            _make_log(place, {"vkeys": data}, disk=disk)
+            continue
+        history = _generations(place)
+        if history is not None:
+            if any(set(keys) <= {pair.ed25519, pair.mldsa44} for _, pair in history.generations):
+                continue  # what its operator was given at first must not undo what followed
+            # If we die before the next line, the generations stand as they did.
+            disk.unlink(place / GENERATIONS_NAME)
+            disk.fsync_directory(place)
+        if (place / "vkeys").read_bytes() != data:
             disk.replace(place / "vkeys", data)
+
+
+def _add_generations(place: Path, history: KeyHistory, *, disk: Disk) -> None:
+    newest = _lines((history.newest.ed25519, history.newest.mldsa44))
+    files = {GENERATIONS_NAME: format_keys_file(history), "vkeys": newest}
+    if not place.is_dir():
+        _make_log(place, files, disk=disk)
+        return
+    known = _generations(place)
+    if known is None:
+        keys = set(parse_log_vkeys((place / "vkeys").read_bytes()).get(history.origin, ()))
+        if not any(keys and keys <= {pair.ed25519, pair.mldsa44} for _, pair in history.generations):
+            raise SignatureError(f"these keys of {history.origin} do not follow from those that this witness knows")
+    else:
+        both = min(len(known.generations), len(history.generations))
+        if known.generations[:both] != history.generations[:both]:
+            raise SignatureError(
+                f"these keys of {history.origin} are not those that this witness knows, or hand over to others: two "
+                "hand-overs from one pair are evidence, keep both files"
+            )
+        if both == len(history.generations):
+            return
+    for name, data in files.items():
+        # If we die between the two, the generations are what counts; vkeys is for people then.
+        disk.replace(place / name, data)
+
+
+def _make_log(place: Path, files: dict[str, bytes], *, disk: Disk) -> None:
+    prepared = place.with_suffix(".tmp")
+    disk.mkdir(prepared)
+    for name, data in files.items():
+        disk.replace(prepared / name, data)
+    disk.replace(prepared / "head", b"")
+    disk.rename(prepared, place)
+
+
+def _lines(keys: Sequence[VerifierKey]) -> bytes:
+    return "".join(f"{format_vkey(key)}\n" for key in keys).encode()
+
+
+def _generations(place: Path) -> KeyHistory | None:
+    """All generations of a log, where they are known.
+
+    Raises:
+        CorruptionError: They were, and are damaged.
+    """
+    try:
+        return _verified((place / GENERATIONS_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    except AffidavitError as error:
+        raise CorruptionError(
+            "the generations of this log's keys are damaged, so nothing is cosigned for it: add them again"
+        ) from error
 
 
 def read_identity(directory: Path) -> Identity:
@@ -274,4 +370,4 @@ def _make_identity(directory: Path, *, name: str, random: Callable[[int], bytes]
 
 def format_witness_vkeys(keys: Sequence[VerifierKey]) -> bytes:
     """Verifier keys, one a line."""
-    return "".join(f"{format_vkey(key)}\n" for key in keys).encode()
+    return _lines(keys)

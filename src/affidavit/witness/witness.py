@@ -97,8 +97,10 @@ class Witness:
 
     def _open(self, data: bytes) -> tuple[OpenedNote, Checkpoint]:
         """Signatures first: before them nothing else about the checkpoint means anything."""
-        origin = decode_text(parse_note(data).text.partition(b"\n")[0])
-        keys = self._store.keys_of(origin)
+        text = parse_note(data).text
+        origin = decode_text(text.partition(b"\n")[0])
+        # The size that it states tells which generation of its log's keys must have signed that very size.
+        keys = self._store.keys_of(origin, size=_stated_size(text))
         if not keys:
             raise _refusal(404, "this witness does not know the log of this checkpoint")
         try:
@@ -163,6 +165,14 @@ class Witness:
             return
         if name is not None:
             say(_log, WITNESS_EVIDENCE, "both heads are kept as evidence", name=name)
+
+
+def _stated_size(text: bytes) -> int:
+    """0 where there is none: then the signatures are looked at first, and the text is refused after them."""
+    try:
+        return parse_checkpoint(text).size
+    except AffidavitError:
+        return 0
 
 
 def _read(body: bytes) -> AddCheckpoint:

@@ -54,6 +54,12 @@ def test_a_tidy_house_is_silent_and_stays_as_it_is(tidy: Places) -> None:
     assert steps[-1][1] == steps[-1][2]
 
 
+def test_a_signer_of_another_user_cannot_be_compared(tidy: Places) -> None:
+    shutil.rmtree(tidy.keys / "signer")
+    assert only(check_places(tidy, signer_user="signing")).what.startswith("what it remembers lies with user signing")
+    assert {problem.where.rpartition("/")[2] for problem in check_places(tidy)} == {"state"}
+
+
 def test_no_ledger_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LayoutError):
         check_places(Places(data=tmp_path / "none", keys=tmp_path / "keys"))

@@ -270,6 +270,39 @@ def test_a_broken_promise_becomes_evidence(broken: tuple[Installation, str], agr
     assert tokens_in(checked.evidence) == [token]
 
 
+def test_evidence_convinces_a_stranger_who_has_no_ledger(
+    broken: tuple[Installation, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installation, token = broken
+    good = json.loads(check(installation, token).evidence)
+    path, vkeys = tmp_path / "it.broken-promise.json", str(installation.vkeys_file)
+
+    def judge(evidence: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+        path.write_bytes(json.dumps(evidence, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        code = affidavit_verify.main([str(path), "--vkey", vkeys, "--json"])
+        said = capsys.readouterr().out
+        return code, json.loads(said.splitlines()[-1]), said
+
+    code, result, said = judge(good)
+    assert (code, result["evidence"]["verdict"], result["evidence"]["was_due"]) == (0, "OK", True)
+    assert "can refute this" in said
+    assert result["completeness"] == "NOT ASSESSED"
+    promise = parse_promise(token)
+    (by_stranger,) = make_promises([promise.record], shard=promise.shard, seal_by_s=1, signer=STRANGER)
+    for change in (
+        {"promise": format_promise(by_stranger)},
+        {"promise": format_promise(msgspec.structs.replace(promise, seal_by_s=promise.seal_by_s - 1))},
+        {"key": good["creation"]},
+        {"creation": good["key"]},
+        {"head": good["head"].replace("default", "defauld")},
+        {"head": good["head"][:-9]},
+        {"key": "nothing"},
+        {"more": 1},
+    ):
+        code, result, _ = judge({**good, **change})
+        assert (code, result["evidence"]["verdict"]) == (1, "FAIL"), change
+
+
 Command = Callable[..., tuple[int, str]]
 
 

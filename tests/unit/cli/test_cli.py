@@ -149,8 +149,9 @@ def test_wire_options_without_wire(capfd):
 @pytest.mark.parametrize(
     "command",
     [name for _, name, _, _ in _COMMANDS]
-    + ["config check", "config explain", "keys backup", "keys rotate", "log paths", "index rebuild", "index status"]
-    + ["promise check", "witness serve", "witness vkey", "witness add"],
+    + ["config check", "config explain", "keys backup", "keys rotate", "keys root", "keys manifest", "keys revoke"]
+    + ["log paths", "index rebuild", "index status", "promise check", "witness serve", "witness vkey", "witness add"]
+    + ["signer serve"],
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":
@@ -159,7 +160,7 @@ def test_help_teaches_by_example(capfd, command):
         pytest.importorskip(f"affidavit.prove.{command}", reason="not built yet")
     code, out, err = run(capfd, *command.split(), "--help")
     assert code == 0, err
-    if " " not in command and command in {"config", "keys", "log", "index", "promise", "witness"}:
+    if " " not in command and command in {"config", "keys", "log", "index", "promise", "signer", "witness"}:
         return
     assert out.count(f"affidavit {command}") >= 2, "the usage, and at least one example"
 

@@ -20,6 +20,7 @@ from affidavit.config import (
     tables,
 )
 from affidavit.errors import ConfigError
+from affidavit.settings.signer import Signer, user_id
 
 NAME = "affidavit.toml"
 
@@ -241,6 +242,18 @@ def test_an_authority_for_timestamps_needs_roots_and_an_address(tmp_path: Path):
         load_config(path)
     (tmp_path / "roots.pem").write_text("")
     assert load_config(path).config.timestamps.certificates == "roots.pem"
+
+
+def test_a_signer_of_another_user_is_known_by_its_door_and_its_user() -> None:
+    both = '[signer]\nsocket = "/run/signer"\nuser = "root"\n'
+    assert parse(both).signer == Signer(socket="/run/signer", user="root")
+    for line in both.splitlines()[1:]:
+        assert "needs both" in refusal(f"[signer]\n{line}\n")
+    assert "not an absolute path" in refusal(both.replace("/run", "run"))
+    assert (user_id("root"), user_id("4711")) == (0, 4711)
+    for name in ("", "nobody-of-this-name", "²", "-1"):
+        with pytest.raises(ConfigError, match="has no user"):
+            user_id(name)
 
 
 def test_a_project_may_choose_for_itself_what_becomes_of_calls_without_a_record() -> None:

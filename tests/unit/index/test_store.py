@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from affidavit.errors import LayoutError, ServiceError
@@ -103,6 +104,25 @@ def test_what_is_not_whole_begins_anew(directory: Path, damage: str) -> None:
         assert store.progress() == {}
         Follower(store).apply(ROWS)
         assert get(store, SCOPE, log="a", leaf=17) == ROWS[17]
+    finally:
+        store.close()
+
+
+def test_a_hole_costs_what_lies_behind_it_and_a_little_before(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECKED_LEAVES", 100)
+    store = filled(directory)
+    Follower(store).apply([msgspec.structs.replace(row, log="b") for row in ROWS[:250]])
+    name = store.read(f"select distinct _part from {TABLE} where log = 'a' and leaf = 250")[0][0]
+    store._writer.command(f"alter table {TABLE} drop part '{name}'")
+    store.close()
+    store = open_store(directory=directory, key=KEY)
+    try:
+        assert not store.rebuilt
+        # The last run of a log is never full, so one is brought again that was whole.
+        assert store.progress() == {"a": 199, "b": 199}
+        Follower(store).apply(ROWS)
+        assert store.progress() == {"a": 599, "b": 199}
+        assert get(store, SCOPE, log="a", leaf=250) == ROWS[250]
     finally:
         store.close()
 

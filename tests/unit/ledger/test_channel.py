@@ -146,9 +146,9 @@ def flood(*_: object) -> Iterator[Reply]:
 class Running:
     """A server in a thread, and the descriptor that stops it."""
 
-    def __init__(self, run: Path, handle) -> None:
+    def __init__(self, run: Path, handle, *, users: frozenset[int] | None = None) -> None:
         self.lost: list[Exception] = []
-        self.server = Server(run, "test", handle=handle, lose=self.lost.append)
+        self.server = Server(run, "test", handle=handle, lose=self.lost.append, users=users)
         stop_fd, self._stop = os.pipe()
         self._stop_fd = stop_fd
         self._thread = threading.Thread(target=self.server.run, args=(stop_fd,))
@@ -338,3 +338,20 @@ def test_nobody_there_and_nobody_answering(deep, serve):
 def test_a_bound_socket_that_cannot_be_made_says_where(tmp_path):
     with pytest.raises(ServiceError, match="cannot be made"):
         Server(tmp_path / "none", "x", handle=lambda *_: Reply({}), lose=lambda _: None)
+
+
+def test_a_door_for_another_user_is_open_to_see_and_answers_those_it_knows(deep):
+    """Who may knock is told by the mode; who is answered, by the kernel."""
+    ours, others = frozenset((os.geteuid(),)), frozenset((os.geteuid() + 1,))
+    door = Running(deep, nothing, users=ours)
+    assert stat.S_IMODE((deep / "test.sock").stat().st_mode) == 0o666
+    with connect(deep, "test", users=ours) as channel:
+        assert channel.call({}).body == {}
+    with pytest.raises(ServiceError, match="belongs to another user"):
+        connect(deep, "test", users=others)
+    door.stop()
+    closed = Running(deep, nothing, users=others)
+    with connect(deep, "test") as channel, pytest.raises(ServiceError, match="broke off"):
+        channel.call({})
+    closed.stop()
+    assert door.lost == closed.lost == []

@@ -20,6 +20,7 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, MlDsa44Cosigner, log_vkeys, sign_checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT
 from affidavit.tlog.note import Ed25519Signer
+from affidavit.tlog.rotation import key_history
 from affidavit.tlog.timestamp import TIMESTAMP_BYTES_MAX, open_timestamp
 from tests.support import tsa
 
@@ -146,7 +147,9 @@ def test_a_head_is_stamped_once(
     layout.head(0).write_bytes(head)
 
     def stamp() -> object:
-        return timestamp_head(layout, size=0, vkeys=[vkeys], authority=authority, random=os.urandom, disk=Disk())
+        return timestamp_head(
+            layout, size=0, keys=key_history(vkeys), authority=authority, random=os.urandom, disk=Disk()
+        )
 
     first = stamp()
     data = layout.timestamp(0).read_bytes()
@@ -167,7 +170,7 @@ def test_what_is_no_head_of_the_log_is_not_shown_to_anybody(
     layout.heads.mkdir(parents=True)
     layout.head(0).write_bytes(head.replace(b"default", b"another"))
     with pytest.raises(AffidavitError):
-        timestamp_head(layout, size=0, vkeys=[vkeys], authority=authority, random=os.urandom, disk=Disk())
+        timestamp_head(layout, size=0, keys=key_history(vkeys), authority=authority, random=os.urandom, disk=Disk())
     assert service.asked == []
     assert not layout.anchors.exists()
 
@@ -191,14 +194,14 @@ def test_an_error_or_a_death_at_any_write_leaves_all_or_nothing(
 
         disk = Disk(fail)
         try:
-            timestamp_head(layout, size=0, vkeys=[vkeys], authority=authority, random=os.urandom, disk=disk)
+            timestamp_head(layout, size=0, keys=key_history(vkeys), authority=authority, random=os.urandom, disk=disk)
         except OSError:
             pass
         else:
             break
         if layout.timestamp(0).exists():
             assert open_timestamp(layout.timestamp(0).read_bytes(), message=head, roots=authority.roots)
-        timestamp_head(layout, size=0, vkeys=[vkeys], authority=authority, random=os.urandom, disk=Disk())
+        timestamp_head(layout, size=0, keys=key_history(vkeys), authority=authority, random=os.urandom, disk=Disk())
         assert open_timestamp(layout.timestamp(0).read_bytes(), message=head, roots=authority.roots)
         assert {path.name for path in layout.anchors.iterdir()} - {"0.tsr.tmp"} == {"0.tsr"}
         place += 1

@@ -27,7 +27,7 @@ from affidavit.ledger.leaf import parse_leaf
 from affidavit.ledger.lifeline import Lifeline, make_lifeline, tell_to_stop
 from affidavit.ledger.places import Lease, Places, take_lease
 from affidavit.ledger.reader import LogReader, head_size
-from affidavit.ledger.signing import SignerClient
+from affidavit.ledger.signing import SignerClient, SignerDoor
 from affidavit.ledger.wal import Shard
 from affidavit.seal import process
 from affidavit.seal.desk import Desk
@@ -148,7 +148,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     hands: list[HelpingHand] = []
     clients: list[SignerClient] = []
     monkeypatch.setattr(process, "HelpingHand", lambda **facts: kept(hands, HelpingHand(**facts)))
-    monkeypatch.setattr(process, "SignerClient", lambda places: kept(clients, SignerClient(places)))
+    monkeypatch.setattr(process, "SignerClient", lambda door: kept(clients, SignerClient(door)))
     yield house
     for running in reversed(house.running):
         running.end()
@@ -187,7 +187,8 @@ def test_calls_are_sealed_read_and_stopped_cleanly(house: House) -> None:
     sealer.end()
     assert sealer.error is None
     assert house.types()[-1] == house.types("system")[-1] == "epoch.close"
-    assert {path.name for path in house.places.public.iterdir()} == {"sealing.json", "system.vkeys", "default.vkeys"}
+    names = {f"{log}.{kind}" for log in ("system", "default") for kind in ("keys", "vkeys")}
+    assert {path.name for path in house.places.public.iterdir()} == names | {"sealing.json"}
     assert list(DataLayout(house.places.data).wal.iterdir()) == []
     assert house.lost == []
 
@@ -327,7 +328,7 @@ def test_without_an_installation_there_is_no_sealer(house: House) -> None:
 
 def test_the_signer_refuses_over_its_socket_as_it_does_by_itself(house: House) -> None:
     house.signer()
-    client = SignerClient(house.places)
+    client = SignerClient(SignerDoor(directory=house.places.run))
     ed25519, mldsa44 = client.create("default", "o/default")
     assert client.create("default", "o/default") == (ed25519, mldsa44)
     empty = Checkpoint("o/default", 0, EMPTY_ROOT)

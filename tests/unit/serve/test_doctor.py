@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -13,12 +14,14 @@ from affidavit.config import Config, parse_config
 from affidavit.ledger import kernel_clock
 from affidavit.ledger.backup_note import BackupNote, write_backup_note
 from affidavit.ledger.board import Board, ProcessNote, write_board
+from affidavit.ledger.channel import Reply, Server
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import Holder, Places, take_lease
 from affidavit.serve.doctor import clock, disk, keys, leftovers, machine, space
 from affidavit.serve.doctor.check import CHECKS, Check
 from affidavit.serve.doctor.examination import examine
+from affidavit.settings.signer import Signer
 from tests.support.installation import Installation, chat_request, chat_response, write_call
 
 NOW_S = int(time.time())
@@ -362,6 +365,30 @@ def test_the_signer(ledger, tmp_path):
     assert check.verdict == "FAIL"
     assert "default/state" in check.what
     assert keys.judge_signer(Places(data=tmp_path / "x", keys=here.keys)).verdict == "NOT ASSESSED"
+
+
+def test_the_user_of_the_signer(ledger, tmp_path):
+    here = Places(data=tmp_path / "data", keys=tmp_path / "keys")
+    check = keys.judge_user(here)
+    assert (check.verdict, str(os.geteuid()) in check.what) == ("WARN", True)
+    apart = Signer(socket=str(tmp_path / "run"), user=str(os.geteuid()))
+    assert keys.judge_signer(here, apart).verdict == "NOT ASSESSED"
+    check = keys.judge_user(here, apart)
+    assert (check.verdict, "still here" in check.what) == ("FAIL", True)
+    shutil.move(here.keys / "signer", tmp_path / "moved")
+    assert keys.judge_user(here).verdict == "NOT ASSESSED"
+    check = keys.judge_user(here, apart)
+    assert (check.verdict, "cannot be asked" in check.what) == ("FAIL", True)
+    (tmp_path / "run").mkdir()
+    server = Server(
+        tmp_path / "run", "signer", handle=lambda *_: Reply({}), lose=lambda error: pytest.fail(repr(error))
+    )
+    check = keys.judge_user(here, apart)
+    assert (check.verdict, "a user of its own" in check.next) == ("FAIL", True)
+    check = keys.judge_user(here, Signer(socket=apart.socket, user=str(os.geteuid() + 1)))
+    assert (check.verdict, "belongs to another user" in check.what) == ("FAIL", True)
+    server.close()
+    shutil.move(tmp_path / "moved", here.keys / "signer")
 
 
 def test_the_backup(places):

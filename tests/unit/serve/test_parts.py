@@ -125,6 +125,9 @@ def test_nobody_is_let_in_before_everything_behind_the_door_stands():
     config = parse_config(f'[witnesses.w]\nurl = "http://w"\nvkeys = ["{vkey}"]\n'.encode(), name="x")
     assert plan_for(config, purpose="service")[:2] == (("signer", "anchor"), ("sealer",))
     assert plan_for(config, purpose="reading") == (("signer",), ("sealer",), ("api",))
+    apart = parse_config(b'[gateway]\nworkers = 1\n[signer]\nsocket = "/run/s"\nuser = "1"\n', name="x")
+    assert plan_for(apart, purpose="service") == (("sealer",), ("api",), ("worker0",)), "started apart, nobody's child"
+    assert plan_for(apart, purpose="reading") == (("sealer",), ("api",))
     assert worker_count(parse_config(b"", name="x")) == len(os.sched_getaffinity(0))
     assert [worker_number(role) for role in ("worker0", "worker12", "api", "sealer")] == [0, 12, None, None]
 

@@ -56,7 +56,13 @@ ANTHROPIC_LINE = UsageLine(
 )
 
 
-@pytest.mark.parametrize("data", [openai(OPENAI_RESULT), OPENAI_CSV.encode()])
+# As its dashboard writes it: counts with a point, and a row of times for a stretch without calls.
+OPENAI_CSV_WITH_REST = (
+    OPENAI_CSV.replace(",5,", ",5.0,") + "1730505600,1730592000,2024-11-02T00:00:00Z,,,,,,\n1730592000,1730678400\n"
+)
+
+
+@pytest.mark.parametrize("data", [openai(OPENAI_RESULT), OPENAI_CSV.encode(), OPENAI_CSV_WITH_REST.encode()])
 def test_openai(data):
     assert parse_usage_export("openai", data) == (OPENAI_LINE,)
 
@@ -82,7 +88,9 @@ def test_what_is_divided_further_is_added_up():
         (openai({"model": "gpt-4o"}), "not one of openai"),
         (anthropic(ANTHROPIC_RESULT), "not one of openai"),
         (ANTHROPIC_CSV.encode(), "not one of openai"),
-        (OPENAI_CSV.replace(",5,", ",five,").encode(), "not one of openai"),
+        (OPENAI_CSV.replace(",5,", ",five,").encode(), "'five' stands where a count should"),
+        (OPENAI_CSV.replace(",5,", ",5.5,").encode(), "'5.5' stands where a count should"),
+        (OPENAI_CSV.replace(",5,", ",,").encode(), "'' stands where a count should"),
         (b"\xff\xfe", "not one of openai"),
         (b"{", "not one of openai"),
         (b" " * (EXPORT_BYTES_MAX + 1), "larger than"),
@@ -95,3 +103,8 @@ def test_what_is_no_whole_export_is_refused(data, said):
 
 def test_an_empty_file_has_no_lines():
     assert parse_usage_export("openai", b"") == ()
+
+
+def test_an_openai_export_without_calls_has_no_lines():
+    data = b"start_time,end_time,start_time_iso,end_time_iso\n1730419200,1730505600,2024-11-01T00:00:00+00:00,\n"
+    assert parse_usage_export("openai", data) == ()

@@ -257,7 +257,7 @@ def test_a_fork_is_an_alarm(scene: Scene, version: str, caplog: pytest.LogCaptur
     signer = scene.installation.signer
     opened = signer._open("default")
     other = Checkpoint(opened.state.origin, size, bytes(32))
-    head = sign_checkpoint(other, signer=opened.ed25519, cosigner=opened.mldsa44, timestamp=1)
+    head = sign_checkpoint(other, signer=opened.pairs[-1][0], cosigner=opened.pairs[-1][1], timestamp=1)
     assert scene.here.witness.add_checkpoint(format_add_checkpoint(AddCheckpoint(0, (), head))).status == 200
     scene.here.v1 = version == "v1.0.0"
     attesting = scene.attesting(scene.attestor())

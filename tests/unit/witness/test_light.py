@@ -11,6 +11,7 @@ from affidavit.errors import FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.tlog.edge import EMPTY_EDGE, grow
 from affidavit.tlog.note import SignatureError
+from affidavit.tlog.rotation import key_history
 from affidavit.witness.light import InconsistentHeadError, keep_head
 from tests.unit.witness.conftest import Owner
 
@@ -26,7 +27,7 @@ def tiles(entries: list[bytes], size: int) -> dict[str, bytes]:
 def keep(path: Path, owner: Owner, size: int, entries: list[bytes] = MANY, *, disk: Disk | None = None) -> int:
     served = tiles(entries, size)
     head = owner.head(size, entries)
-    return keep_head(path, head, vkeys=owner.vkeys, read=served.__getitem__, disk=disk or Disk()).size
+    return keep_head(path, head, keys=key_history(owner.vkeys), read=served.__getitem__, disk=disk or Disk()).size
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_heads_of_others_and_damaged_files_change_nothing(path: Path, owner: Own
         keep_head(
             path,
             Owner(owner.origin, 9).head(301, MANY),
-            vkeys=owner.vkeys,
+            keys=key_history(owner.vkeys),
             read=dict[str, bytes]().__getitem__,
             disk=Disk(),
         )
@@ -81,7 +82,7 @@ def test_tiles_that_cannot_be_had_decide_nothing(path: Path, owner: Owner) -> No
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        keep_head(path, owner.head(301, MANY), vkeys=owner.vkeys, read=away, disk=Disk())
+        keep_head(path, owner.head(301, MANY), keys=key_history(owner.vkeys), read=away, disk=Disk())
     assert path.read_bytes() == held
 
 

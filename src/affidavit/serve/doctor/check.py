@@ -24,6 +24,7 @@ CHECKS: Final[dict[str, str]] = {
     "keys.kek": "whether the key of all keys and the ring are there",
     "keys.sealing": "how old the key is that write-ahead files are encrypted to",
     "keys.signer": "whether the signer has the keys and the memory of each log",
+    "keys.user": "whether the signer runs as a user of its own",
     "keys.backup": "when the keys were backed up last, as far as this installation knows",
     "space.data": "free space, and for how many days it will do at the present growth",
     "space.keys": "free space for the keys",

@@ -33,7 +33,7 @@ def examine(places: Places, *, environment: Mapping[str, str]) -> list[Check]:
         _service(places, holder),
         *_disk_checks(places),
         *_clock_checks(places),
-        *key_checks(places, now_s=now_s, is_running=holder is not None),
+        *key_checks(places, config, now_s=now_s, is_running=holder is not None),
         *_space_checks(places, config, now_s=now_s),
         *leftovers.leftover_checks(places, holder=holder, now_s=now_s),
         *machine_checks(config),

@@ -1,6 +1,7 @@
 """The keys: who could take them, whether they are all there, and whether a copy exists.
 
-Promise: looks at names, modes, sizes and times; no file that holds a secret is opened.
+Promise: looks at names, modes, sizes and times; no file that holds a secret is opened. A signer of another user is
+connected to, and asked nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Final
 
 import msgspec
 
+from affidavit.config import Config
 from affidavit.crypt.block import KEY_BYTES
-from affidavit.errors import LayoutError
+from affidavit.errors import AffidavitError, LayoutError
 from affidavit.ledger.backup_note import read_backup_note
 from affidavit.ledger.boot import SEALING_KEY_NAME
+from affidavit.ledger.channel import connect
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import LOCK_NAME, Places, read_installation, serves
 from affidavit.serve.doctor.check import Check, fail, not_assessed, ok, warn
+from affidavit.settings.signer import Signer, user_id
 
 DAY_S: Final = 86_400
 BACKUP_AGE_DAYS_MAX: Final = 30
@@ -29,6 +33,8 @@ SEALING_AGE_DAYS_MAX: Final = 2
 """A running sealer makes a new one each day, at the end of an epoch."""
 OPEN_NAMES: Final = frozenset({"public", "run"})
 KMS_NAME: Final = "kms.key"
+IN_THE_SERVICE: Final = Signer()
+ANSWER_S_MAX: Final = 5.0
 SIGNER_FILES: Final = ("ed25519", "mldsa44", "state")
 
 
@@ -36,19 +42,28 @@ class _SealingKey(msgspec.Struct, frozen=True):
     created_s: int
 
 
-def key_checks(places: Places, *, now_s: int, is_running: bool) -> Iterator[Check]:
+def key_checks(places: Places, config: Config, *, now_s: int, is_running: bool) -> Iterator[Check]:
     """All checks of the key directory."""
     keys = places.keys
     yield judge_apart(places)
     if not keys.is_dir():
-        for name in ("keys.modes", "keys.binding", "keys.kek", "keys.sealing", "keys.signer", "keys.backup"):
+        for name in (
+            "keys.modes",
+            "keys.binding",
+            "keys.kek",
+            "keys.sealing",
+            "keys.signer",
+            "keys.user",
+            "keys.backup",
+        ):
             yield not_assessed(name, f"there is no key directory at {keys}", "AFFIDAVIT_KEYS names another place")
         return
     yield judge_modes(keys)
     yield judge_binding(places)
     yield judge_kek(keys)
     yield judge_sealing_key(places, now_s=now_s, is_running=is_running)
-    yield judge_signer(places)
+    yield judge_signer(places, config.signer)
+    yield judge_user(places, config.signer)
     yield judge_backup(keys, now_s=now_s)
 
 
@@ -138,9 +153,12 @@ def judge_sealing_key(places: Places, *, now_s: int, is_running: bool) -> Check:
     return ok(name, f"the sealing key is {max(days, 0.0):.1f} days old")
 
 
-def judge_signer(places: Places) -> Check:
+def judge_signer(places: Places, settings: Signer = IN_THE_SERVICE) -> Check:
     """Keys and memory of the signer, for each log that has a head."""
     name = "keys.signer"
+    if settings.socket is not None:
+        what = f"they belong to user {settings.user}, behind {settings.socket}, and cannot be seen from here"
+        return not_assessed(name, what, "look at the directory of `affidavit signer serve` as its user")
     logs = sorted(path.name for path in DataLayout(places.data).logs.glob("*") if path.is_dir())
     if not logs:
         return not_assessed(name, "there is no log yet")
@@ -150,6 +168,31 @@ def judge_signer(places: Places) -> Check:
         do = "put the keys back from their backup; a lost state needs `restore`, since it guards against a fork"
         return fail(name, f"{what}: it signs nothing for that log", do)
     return ok(name, f"the signer has keys and memory of {len(logs)} logs")
+
+
+def judge_user(places: Places, settings: Signer = IN_THE_SERVICE) -> Check:
+    """Whether the signing keys are out of reach of the user who runs the rest of the service."""
+    name = "keys.user"
+    seeds = places.keys / "signer"
+    if settings.socket is None or settings.user is None:
+        if not seeds.is_dir():
+            return not_assessed(name, "there is no signer's directory yet")
+        what = f"the signing keys belong to user {seeds.stat().st_uid}, who runs the service: taking it over is enough"
+        return warn(name, what, "`affidavit signer serve` as a user of its own; a root key elsewhere bounds the damage")
+    if seeds.exists():
+        what = f"the signer is user {settings.user}, and {seeds} is still here, within reach of the service"
+        return fail(name, what, "move it to the signer's directory, and leave no copy")
+    try:
+        user = user_id(settings.user)
+        with connect(Path(settings.socket), "signer", timeout_s=ANSWER_S_MAX, users=frozenset((user,))):
+            pass
+    except AffidavitError as error:
+        return fail(
+            name, f"the signer of user {settings.user} cannot be asked: {error}", "start `affidavit signer serve`"
+        )
+    if user == os.geteuid():
+        return fail(name, f"the signer runs as user {user}, as this does", "give it a user of its own")
+    return ok(name, f"the signer answers as user {user}, and this is user {os.geteuid()}")
 
 
 def _missing_of(directory: Path) -> Iterator[str]:
