@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from affidavit.cli.exit_codes import OK
 from affidavit.cli.present import answers, moment, print_json
 from affidavit.config import load_config
-from affidavit.errors import ConfigError, FormatError, LayoutError, NotFoundError
+from affidavit.errors import ConfigError, LayoutError, NotFoundError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.places import Places, find_config, find_places
@@ -115,7 +115,7 @@ def prune(
     log: Annotated[str, Parameter(help="The project whose log is cut off at its beginning.")],
     /,
     *,
-    before: Annotated[str, Parameter(help="Only what was recorded before this day (YYYY-MM-DD, UTC).")],
+    before: Annotated[date, Parameter(help="Only what was recorded before this day (YYYY-MM-DD, UTC).")],
     apply: Annotated[bool, Parameter(negative="", help="Do it; without it, only tell what would go.")] = False,
     json: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object.")] = False,
 ) -> int:
@@ -134,7 +134,7 @@ def prune(
     from affidavit.ledger.channel import connect
     from affidavit.serve.reading import reading_service
 
-    before_us = _day_us(before)
+    before_us = int(datetime.combine(before, time(), UTC).timestamp()) * 1_000_000
     places = find_places(os.environ)
     with reading_service(places, environment=os.environ):
         with connect(places.run, "sealer", timeout_s=PRUNE_TIMEOUT_S) as channel:
@@ -163,14 +163,6 @@ def _pruned_lines(told: dict[str, Any]) -> list[str]:
         named = f"; entry {told['leaf']} says so" if told["leaf"] is not None else ""
         return [f"{log}: {entries} are gone ({told['files']} files){named}"]
     return [f"{log}: {entries} would go, {told['bytes']} bytes; nothing was changed. --apply does it, for good"]
-
-
-def _day_us(text: str) -> int:
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise FormatError(f"{text!r} is no day; write it as 2026-01-31. Nothing was changed") from error
-    return int(day.timestamp()) * 1_000_000
 
 
 def _logs(places: Places) -> list[LogLayout]:
