@@ -42,6 +42,7 @@ LOG = "default"
 DAYS = 10
 """Retention of the project."""
 REQUEST, RESPONSE = chat_request("be brief", "a question"), chat_response("an answer")
+HISTORY = ("A question that is long enough to be cited by the next request. " * 5, "an answer", "and another question")
 CLOCK = {"bound_us": KEPT.bound_us, "offset_us": 0, "synchronised": 1}
 SEED = bytes(range(32))
 NOW_US = installations.clock_us()
@@ -96,13 +97,13 @@ def across(installation: Installation, times: Times, boundary: int) -> None:
     source = pulse(times)
     source.begin(shard)
     write_call(shard, REQUEST, RESPONSE)
-    call = write_request(shard, REQUEST)
+    call = write_request(shard, chat_request(*HISTORY[:1]), user="ann")
     shard.sync()
     installation.drain()
     installation.sealer.settle()
     fill(installation, boundary + 5)
     write_response(shard, call, RESPONSE)
-    write_call(shard, REQUEST, RESPONSE)
+    write_call(shard, chat_request(*HISTORY), RESPONSE, user="ann")  # it cites what lies before the boundary
     source.end(shard)
     shard.sync()
     shard.close()

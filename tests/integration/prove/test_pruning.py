@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from affidavit.api.lookup import Lookup
-from affidavit.errors import AffidavitError, NotFoundError, PruneRefusedError
+from affidavit.errors import AffidavitError, KeyMissingError, NotFoundError, PruneRefusedError
 from affidavit.event import LOG_PRUNED
 from affidavit.ledger.backup import back_up
 from affidavit.ledger.directory import Disk
@@ -20,7 +20,9 @@ from affidavit.ledger.pruned import minimum_index, remove_below, segment_files, 
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.prove.proof import make_proofs, verify_proof_file
 from affidavit.seal.desk import Desk
+from affidavit.seal.following import Gatherer
 from affidavit.seal.pruning import CITED_DAYS, NOTICE_DAYS, Pruning, plan_pruning
+from affidavit.seal.recent import RecentRecords
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import parse_vkeys_file
 from tests.integration.prove.ledgers import ours, theirs, verdicts, verdicts_of_json
@@ -112,10 +114,11 @@ def names_of(installation: Installation) -> set[str]:
 def test_one_segment_then_the_other(house: Installation, times: Times, tmp_path: Path) -> None:
     house.sealer.settle()
     layout = house.data.log(LOG)
-    reader, size = LogReader(layout), head_size(layout)
-    first, kept = _record(reader, 100, size), _record(reader, 2 * SEGMENT_LEAVES + 100, size)
+    reader, size, first_leaf = LogReader(layout), head_size(layout), 100
+    first, kept = _record(reader, first_leaf, size), _record(reader, 2 * SEGMENT_LEAVES + 100, size)
     before = make_proofs(house.data.directory, record_id=first)[0]
     desk = desk_of(house, times)
+    gatherer = Gatherer(opener=house.opener(), reader=LogReader(layout), recent=RecentRecords())
 
     told = ask(desk, op="prune", log=LOG, before_us=LATER_US - DAY_US)
     assert (told["below"], told["minimum"], told["days"]) == (0, SEGMENT_LEAVES, DAYS)
@@ -147,6 +150,18 @@ def test_one_segment_then_the_other(house: Installation, times: Times, tmp_path:
     assert next(iter(lookup.pages([LOG], types=()))).ranges[0][0] == 2 * SEGMENT_LEAVES
     with pytest.raises(NotFoundError, match="pruned"):
         LogReader(layout).entry(5, size=head_size(layout))
+
+    gathered = gatherer.gather(0, size=head_size(layout))
+    assert [item.leaf for item in gathered][:2] == [2 * SEGMENT_LEAVES, 2 * SEGMENT_LEAVES + 1], "followers go on there"
+    requests = [item for item in gathered if item.type == "llm.request"]
+    states = [item.body_state for item in requests]
+    assert (states[0], {*states[1:]}) == ("erased", {"open"}), "the first cites what was pruned"
+    opener = house.opener()
+    leaf = opener.leaf(requests[0].leaf, size=head_size(layout))
+    with pytest.raises(KeyMissingError, match="pruned"):
+        opener.wire(requests[0].leaf, leaf, size=head_size(layout))
+    with pytest.raises(NotFoundError, match="pruned"):
+        opener.leaf(first_leaf, size=head_size(layout))
 
     backup = back_up(house.data, tmp_path / "backup", disk=Disk())
     assert backup.sizes[LOG] == head_size(layout)
