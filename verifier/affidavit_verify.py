@@ -3165,7 +3165,7 @@ def verify_proof(data: bytes, keys: LogKeys) -> Proved:
 
     extra, position = parse_canonical(decode_base64(match[1].decode())), int(match[2])
     members = {"v": lambda v: _positive(v) and v == 1, "leaf": lambda v: isinstance(v, str), "fields": _array(_field)}
-    if not isinstance(extra, dict) or not _object(members)({"fields": [], **extra}):
+    if not isinstance(extra, dict) or not _object(members)({"fields": [], **extra}) or extra.get("fields") == []:
         raise Damage("EXTRA", "the extra data is not what the format says")
     leaf = extra["leaf"].encode()
     if root_from_path(hashlib.sha256(b"\0" + leaf).digest(), position, head.size, path) != head.root:

@@ -12,7 +12,8 @@ from affidavit import __version__
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
-    name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("client", "server", "demo", "dev", "lock")
+    name: (ROOT / "requirements" / f"{name}.txt").read_text()
+    for name in ("client", "server", "demo", "dev", "lock", "mutation")
 }
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
@@ -105,6 +106,8 @@ def test_the_locks_agree_and_cover_what_the_project_asks_for() -> None:
     pins = {name: dict(PINNED.findall(text)) for name, text in LOCKS.items()}
     for name in ("client", "server", "demo"):
         assert pins[name].items() <= pins["dev"].items()
+    # Both environments are on the path of the tests, so what both have must be the same.
+    assert all(pins["dev"].get(package, version) == version for package, version in pins["mutation"].items())
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     asked = {

@@ -144,6 +144,8 @@ class Answer:
     null_parameters: bool = True
     imprint_digest: str = "sha256"
     """Under which name the digest goes."""
+    salted: int | None = None
+    """Length of the salt of a PSS signature; else that of the digest."""
     salt: int | None = None
     """What a PSS signature states as the length of its salt; else the truth."""
     mask: str | None = None
@@ -258,16 +260,17 @@ class Authority:
             scheme = element(SEQUENCE, object_identifier(f"1.2.840.10045.4.3.{1 + index}"))
             return scheme, key.sign(signed, ec.ECDSA(used))
         if answer.scheme == "pss":
+            salted = used.digest_size if answer.salted is None else answer.salted
             name = algorithm(answer.digest, null=answer.null_parameters)
             mask = algorithm(answer.mask or answer.digest, null=answer.null_parameters)
             parameters = element(
                 SEQUENCE,
                 element(context(0), name),
                 element(context(1), element(SEQUENCE, object_identifier("1.2.840.113549.1.1.8"), mask)),
-                element(context(2), number(used.digest_size if answer.salt is None else answer.salt)),
+                element(context(2), number(salted if answer.salt is None else answer.salt)),
             )
             scheme = element(SEQUENCE, object_identifier("1.2.840.113549.1.1.10"), parameters)
-            return scheme, key.sign(signed, padding.PSS(padding.MGF1(used), used.digest_size), used)
+            return scheme, key.sign(signed, padding.PSS(padding.MGF1(used), salted), used)
         name = f"1.2.840.113549.1.1.{10 + index}" if answer.scheme == "long" else "1.2.840.113549.1.1.1"
         scheme = element(SEQUENCE, object_identifier(name), element(NULL))
         return scheme, key.sign(signed, padding.PKCS1v15(), used)

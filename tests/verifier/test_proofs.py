@@ -91,6 +91,7 @@ def test_a_proof_about_another_leaf_is_refused(ledger: Ledger, tmp_path: Path, j
         with_extra(log.proof(5), v=2),
         with_extra(log.proof(5), v=True),
         with_extra(log.proof(5), note="more"),
+        with_extra(log.proof(5), fields=[]),
         log.proof(5).replace(b"index 5", b"index 4"),
         log.proof(5).replace(b"index 5", b"index 05"),
         log.proof(5).replace(b"index 5", b"index 284"),

@@ -28,6 +28,7 @@ from litestar.params import PathParameter, QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from affidavit.api.trees import Trees, tree
 from affidavit.errors import (
     AccessRefusedError,
     AffidavitError,
@@ -208,11 +209,13 @@ class Gate:
         await refusal(scope, receive, send)
 
 
-def application(*, answers: Answers, monitor: Monitor, token: bytes, hosts: frozenset[bytes], version: str) -> ASGIApp:
+def application(
+    *, answers: Answers, monitor: Monitor, trees: Trees, token: bytes, hosts: frozenset[bytes], version: str
+) -> ASGIApp:
     """The ASGI application; `hosts` are the values of `Host` that are ours, in lower case."""
     inner = Litestar(
-        [_events, _event, _stats, _metrics, _health, _readiness],
-        state=State({"answers": answers, "monitor": monitor}),
+        [_events, _event, _stats, tree, _metrics, _health, _readiness],
+        state=State({"answers": answers, "monitor": monitor, "trees": trees}),
         exception_handlers={AffidavitError: _refused, HTTPException: _not_understood, Exception: _failed},
         openapi_config=OpenAPIConfig(
             title="affidavit",

@@ -31,6 +31,7 @@ from affidavit.ledger.boot import open_shard
 from affidavit.ledger.channel import Channel, Server, connect
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.figures import service_of
+from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import READER_TOKEN_NAME, Places
 from affidavit.ledger.promise_key import open_promise_signer
@@ -114,12 +115,14 @@ def _http_door(
     from affidavit.api.doors import HttpAnswers
     from affidavit.api.http import HttpDoor, application, hosts_of
     from affidavit.api.monitor import Monitor
+    from affidavit.api.trees import Trees
 
     host, port = listening.getsockname()[:2]
     door = HttpDoor(
         application(
             answers=HttpAnswers(lookup=lookup, reading=reading, searching=searching),
             monitor=Monitor(places, config=config, service=service_of(os.getppid())),
+            trees=Trees(DataLayout(places.data)),
             token=(places.keys / READER_TOKEN_NAME).read_bytes().strip(),
             hosts=hosts_of(f"{host}:{port}"),
             version=API_VERSION,

@@ -72,6 +72,8 @@ def backup(
         print_json(answer)
     else:
         remark(f"{len(names)} files of {places.keys} are in {target}")
+        if not (places.keys / "signer").is_dir():
+            remark("the signing keys are not in it: they belong to the signer's own user (docs/operations.md)")
         remark(
             f"It opens everything that was readable on {moment:%Y-%m-%d}, also what is erased from now on, until it "
             "is destroyed. "

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -17,9 +17,12 @@ from affidavit.cli.exit_codes import ANCHOR, FINDING, OK
 from affidavit.cli.present import answers, cell, progress_bars, remark
 from affidavit.cli.verify_proof import verify_one_proof
 from affidavit.errors import ConfigError, FormatError, LayoutError
+from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Places, find_places
 from affidavit.prove.manifest import RootKey
+from affidavit.prove.memory import read_memory, write_memory
 from affidavit.prove.report import AXES, DOES_NOT_PROVE, Report
+from affidavit.prove.since import verify_since
 from affidavit.prove.times import TimeRules
 from affidavit.prove.verify import verify_directory
 from affidavit.tlog.certificate import Certificate, parse_roots
@@ -81,6 +84,18 @@ _Manifests = Annotated[
 ]
 
 
+_Since = Annotated[
+    Path | None,
+    Parameter(
+        help=(
+            "Your memory of the last time, a file of your own: what was verified then is not read again, and the log "
+            "must extend it. Made if it is not there, brought up to date if nothing fails."
+        )
+    ),
+]
+_Full = Annotated[bool, Parameter(negative="", help="With --since: read everything all the same.")]
+
+
 def verify(
     path: _Subject = None,
     /,
@@ -93,6 +108,8 @@ def verify(
     promise: _Promises = (),
     tsa_roots: _Roots = None,
     max_age: _Age = None,
+    since: _Since = None,
+    full: _Full = False,
     require_anchor: Annotated[bool, Parameter(negative="", help="Exit code 3 unless the anchor is OK.")] = False,
     json: Annotated[
         bool, Parameter(name="--json", negative="", help="One JSON object, the last line of output.")
@@ -107,6 +124,7 @@ def verify(
     affidavit verify /backup/data --vkey system.vkeys --pin checkpoint-of-last-month
     affidavit verify --policy my-witnesses.policy --require-anchor
     affidavit verify --tsa-roots roots.pem --max-age 2h
+    affidavit verify --since ~/ledger.memory
     affidavit verify --json | tail -1 | jq .integrity
     affidavit verify --root root.vkey
     affidavit verify call.intent.tlog-proof --vkey default.vkeys
@@ -129,18 +147,15 @@ def verify(
     places = find_places(os.environ)
     data, root_key = (path or places.data).absolute(), _root_key(root, manifest, places)
     if data.is_file():
-        of_log = bool(pin or policy or promise or tsa_roots or max_age or require_anchor)
+        of_log = bool(pin or policy or promise or tsa_roots or max_age or since or require_anchor)
         return verify_one_proof(data, vkey=vkey, places=places, root_key=root_key, of_log=of_log, as_json=json)
     if not data.is_dir():
         raise LayoutError(f"there is no directory {data}; nothing was checked")
     # With a root key, what the key directory says is believed only as far as the root key signed it.
     vkeys = _vkeys(vkey, places.system_vkeys) if root is None or vkey is not None else None
     pins, promises = (tuple(map(_bytes_of, files)) for files in (pin, promise))
-    quorum, rules = _policy(policy), _time_rules(tsa_roots, max_age)
-    with progress_bars() as bar:
-        report = verify_directory(
-            data, vkeys=vkeys, pins=pins, promises=promises, policy=quorum, rules=rules, root_key=root_key, progress=bar
-        )
+    asked = _Asked(vkeys, pins, promises, _policy(policy), _time_rules(tsa_roots, max_age), root_key)
+    report = _verified(data, asked) if since is None else _verified_since(data, asked, since, full=full)
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -148,6 +163,41 @@ def verify(
     if require_anchor and not report.is_anchored:
         return ANCHOR
     return OK if report.holds else FINDING
+
+
+class _Asked(NamedTuple):
+    """What was handed in, and what is demanded."""
+
+    vkeys: bytes | None
+    pins: tuple[bytes, ...]
+    promises: tuple[bytes, ...]
+    policy: bytes | None
+    rules: TimeRules
+    root_key: RootKey | None
+
+
+def _verified(data: Path, asked: _Asked) -> Report:
+    with progress_bars() as advance:
+        return verify_directory(data, progress=advance, **asked._asdict())
+
+
+def _verified_since(data: Path, asked: _Asked, path: Path, *, full: bool) -> Report:
+    """With a memory, which is brought up to date where nothing failed."""
+    if asked.vkeys is None and asked.root_key is None:
+        raise ConfigError("--since needs the verifier keys of the system log (--vkey); nothing was checked")
+    memory = read_memory(path, data=data)
+    with progress_bars() as advance:
+        report, remembered = verify_since(
+            data, memory, made_us=asked.rules.now_us, reads_all=full, progress=advance, **asked._asdict()
+        )
+    if remembered is None:
+        remark(f"{path} was not brought up to date, since something failed")
+        return report
+    try:
+        write_memory(path.absolute(), remembered, disk=Disk())
+    except OSError as error:
+        remark(f"{path} could not be brought up to date ({error.strerror}): the old one stands, and so do the verdicts")
+    return report
 
 
 def _vkeys(named: Path | None, kept: Path) -> bytes | None:

@@ -88,8 +88,9 @@ def unseal(aead: AESGCM, block: bytes, *, associated: bytes) -> bytes:
     try:
         return aead.decrypt(block[:NONCE_BYTES], block[NONCE_BYTES:], associated)
     except (InvalidTag, ValueError) as error:
-        message = "an encrypted block does not open here: it was changed, or belongs to another record, log or key"
-        raise CorruptionError(message) from error
+        raise CorruptionError(
+            "an encrypted block does not open here: it was changed, or belongs to another record, log or key"
+        ) from error
 
 
 def wrap_key(wrapping_key: bytes, key: bytes) -> bytes:
@@ -102,8 +103,7 @@ def unwrap_key(wrapping_key: bytes, wrapped: bytes) -> bytes:
     try:
         return aes_key_unwrap(wrapping_key, wrapped)
     except (InvalidUnwrap, ValueError) as error:
-        message = "a wrapped key does not open under the key that it names"
-        raise CorruptionError(message) from error
+        raise CorruptionError("a wrapped key does not open under the key that it names") from error
 
 
 def format_row(row: SheetRow) -> bytes:
@@ -116,6 +116,5 @@ def parse_row(plaintext: bytes) -> SheetRow | None:
     if plaintext == ERASED_ROW_PLAINTEXT:
         return None
     if len(plaintext) != _ROW.size:
-        message = "a row of a key sheet has another length than the format says"
-        raise CorruptionError(message)
+        raise CorruptionError("a row of a key sheet has another length than the format says")
     return SheetRow(*_ROW.unpack(plaintext))

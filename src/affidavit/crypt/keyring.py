@@ -99,8 +99,9 @@ class FileKms:
             files.replace(path, random(KEY_BYTES))
         key = path.read_bytes()
         if len(key) != KEY_BYTES:
-            message = f"{path} is not a key of {KEY_BYTES} bytes; restore the key directory from its backup"
-            raise CorruptionError(message)
+            raise CorruptionError(
+                f"{path} is not a key of {KEY_BYTES} bytes; restore the key directory from its backup"
+            )
         return cls(key)
 
     def wrap(self, key: bytes) -> bytes:
@@ -189,18 +190,18 @@ class Keyring:
         """
         found = self._by_scope.get((kind, scope))
         if found is None:
-            message = (
+            raise KeyMissingError(
                 f"the {kind.name.lower()} key of this scope is not in the ring: destroyed, or this is another ring"
             )
-            raise KeyMissingError(message)
         return found
 
     def get(self, key_id: bytes) -> RingKey:
         """A key by its id; raises `KeyMissingError`."""
         found = self._keys.get(key_id)
         if found is None:
-            message = "the key that opens this record is not in the ring: destroyed, or this is another ring"
-            raise KeyMissingError(message)
+            raise KeyMissingError(
+                "the key that opens this record is not in the ring: destroyed, or this is another ring"
+            )
         return found
 
     def save(self) -> None:
@@ -267,8 +268,7 @@ class Keyring:
 
     def _load(self, data: bytes) -> None:
         if len(data) < _HEAD.size or not data.startswith(_MAGIC):
-            message = f"{self._path} is not a keyring; restore the key directory from its backup"
-            raise CorruptionError(message)
+            raise CorruptionError(f"{self._path} is not a keyring; restore the key directory from its backup")
         _, self._epoch, self._epoch_began_s, wrapped = _HEAD.unpack_from(data)
         self._kek = self._kms.unwrap(wrapped)
         whole = _HEAD.size + (len(data) - _HEAD.size) // _ROW_BYTES * _ROW_BYTES
@@ -277,8 +277,7 @@ class Keyring:
             rows.pop()  # torn in a crash, as are all that were written with it; nothing was wrapped under them
         for row in rows:
             if not _is_whole(row):
-                message = f"a row of {self._path} is damaged; restore the key directory from its backup"
-                raise CorruptionError(message)
+                raise CorruptionError(f"a row of {self._path} is damaged; restore the key directory from its backup")
             key_id, kind, scope, created_s, wrapped_key = _ROW.unpack_from(row)
             key = RingKey(key_id, Kind(kind), scope, created_s, unwrap_key(self._kek, wrapped_key))
             self._keys[key_id] = key

@@ -47,8 +47,9 @@ class Ratchet:
             misplaced.
         """
         if index < self.index:
-            message = "a write-ahead frame names a record key that was drawn before; the frame is not in its place"
-            raise CorruptionError(message)
+            raise CorruptionError(
+                "a write-ahead frame names a record key that was drawn before; the frame is not in its place"
+            )
         while self.index < index:
             self._state = sha256(b"\x01" + self._state).digest()
             self.index += 1

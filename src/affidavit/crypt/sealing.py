@@ -60,14 +60,15 @@ class SealingKeys:
         self._random: Final = random
         self._clock_s: Final = clock_s
         files.mkdir(private)
-        self._current = self._read()
-        if self._current is None or not (private / self._current.id).exists():
-            self._current = self.rotate()
+        found = self._read()
+        if found is None or not (private / found.id).exists():
+            found = self.rotate()
+        self._current = found
 
     @property
     def current_id(self) -> str:
         """The pair that new files are encrypted to."""
-        return self._require_current().id
+        return self._current.id
 
     def private(self, key_id: str) -> bytes:
         """Private half of a pair.
@@ -77,11 +78,10 @@ class SealingKeys:
         """
         path = self._private / key_id
         if "/" in key_id or not path.is_file():
-            message = (
+            raise KeyMissingError(
                 f"the sealing key {key_id} is not here: write-ahead files that name it cannot be read. Restore the "
                 f"key directory"
             )
-            raise KeyMissingError(message)
         return path.read_bytes()
 
     def rotate(self) -> _Public:
@@ -97,26 +97,20 @@ class SealingKeys:
 
     def is_due(self) -> bool:
         """Whether the present pair has served its day."""
-        return self._clock_s() - self._require_current().created_s >= ROTATE_S
+        return self._clock_s() - self._current.created_s >= ROTATE_S
 
     def destroy_unused(self, *, named: frozenset[str], newest: frozenset[str]) -> list[str]:
         """Destroy private halves that nothing needs; returns their ids.
 
         `named` are the keys that any write-ahead file names, `newest` those of the newest file of each live shard.
         """
-        current = self._require_current()
+        current = self._current
         if self._clock_s() - current.created_s < GRACE_S or newest - {current.id}:
             return []
         dead = [path.name for path in self._private.iterdir() if path.name != current.id and path.name not in named]
         for key_id in dead:
             self._files.unlink(self._private / key_id)
         return dead
-
-    def _require_current(self) -> _Public:
-        if self._current is None:
-            message = "there is no sealing key"
-            raise KeyMissingError(message)
-        return self._current
 
     def _read(self) -> _Public | None:
         try:

@@ -140,18 +140,7 @@ class ShardReader:
 
     def is_dead(self) -> bool:
         """Whether the writer has let go of the shard, so that no frame will follow what is in the files now."""
-        try:
-            fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        else:
-            return True
-        finally:
-            os.close(fd)
+        return is_let_go(self.directory)
 
     def read(self, *, dead: bool) -> list[WalRecord]:
         """Records that became whole since the last call, at most about `READ_BYTES_MAX` of them.
@@ -352,6 +341,22 @@ class ShardReader:
             "have changed; records before this place are sealed, a gap is recorded for those behind it, and the file "
             "is kept as evidence"
         )
+
+
+def is_let_go(directory: Path) -> bool:
+    """Whether nobody holds the lock of a shard."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
 
 
 def highest_synced_to(directory: Path, *, file: int, offset: int) -> int:

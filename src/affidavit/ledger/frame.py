@@ -14,7 +14,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from affidavit.errors import CorruptionError, FormatError
+from affidavit.errors import CorruptionError
 
 MAGIC = b"afwal01\n"
 PLAINTEXT_BYTES_MAX = 1 << 20
@@ -173,12 +173,14 @@ def format_content(*, meta: bytes, data: bytes) -> bytes:
 
 
 def parse_content(plaintext: bytes) -> tuple[bytes, bytes]:
-    """`(meta, data)` of a frame's plaintext."""
+    """`(meta, data)` of a frame's plaintext.
+
+    Raises:
+        CorruptionError: It is none. A writer of ours never made it, so its shard is stopped like a damaged one.
+    """
     if len(plaintext) < _U32.size:
-        message = "a write-ahead frame is shorter than its length field"
-        raise FormatError(message)
+        raise CorruptionError("a write-ahead frame is shorter than its length field")
     end = _U32.size + _U32.unpack_from(plaintext)[0]
     if len(plaintext) < end:
-        message = "the meta part of a write-ahead frame is longer than the frame"
-        raise FormatError(message)
+        raise CorruptionError("the meta part of a write-ahead frame is longer than the frame")
     return plaintext[_U32.size : end], plaintext[end:]

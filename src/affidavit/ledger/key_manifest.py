@@ -16,10 +16,11 @@ from typing import Final
 from affidavit.errors import AffidavitError, LayoutError, NotFoundError
 from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.directory import FILE_MODE, Disk
+from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.places import Places
 from affidavit.ledger.public_keys import published_keys, published_logs
 from affidavit.ledger.signer import SEED_BYTES
-from affidavit.tlog.cosignature import parse_vkeys_file
+from affidavit.tlog.cosignature import parse_vkeys_file, verify_log_head
 from affidavit.tlog.manifest import (
     NAME_SUFFIX,
     Generation,
@@ -30,6 +31,7 @@ from affidavit.tlog.manifest import (
     sign_manifest,
 )
 from affidavit.tlog.note import Ed25519Signer, format_vkey, parse_vkey
+from affidavit.tlog.rotation import KeyHistory
 
 ROOT_VKEY_NAME: Final = "root.vkey"
 
@@ -156,13 +158,30 @@ def _published(places: Places) -> dict[str, tuple[Generation, ...]]:
     found = {}
     for log in published_logs(places.public):
         history = published_keys(places.public, log)
-        if history is not None:
-            found[log] = tuple(
-                Generation(after + 1, (format_vkey(vkeys.ed25519), format_vkey(vkeys.mldsa44)))
-                for after, vkeys in history.generations
-            )
+        if history is None:
+            continue
+        _require_own_head(DataLayout(places.data).log(log), history)
+        found[log] = tuple(
+            Generation(after + 1, (format_vkey(vkeys.ed25519), format_vkey(vkeys.mldsa44)))
+            for after, vkeys in history.generations
+        )
     if SYSTEM_LOG not in found:
         raise LayoutError(
             f"{places.public} has no keys of the system log yet: start the service once. Nothing was signed"
         )
     return found
+
+
+def _require_own_head(log: LogLayout, keys: KeyHistory) -> None:
+    """What is published lies within reach of whoever takes the machine, and a manifest cannot be taken back."""
+    try:
+        head = log.checkpoint.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        verify_log_head(head, keys.of_head(head))
+    except AffidavitError as error:
+        raise LayoutError(
+            f"the newest head of log {log.name} is not signed by the keys that are published for its size: run "
+            "`affidavit verify`. Nothing was signed"
+        ) from error

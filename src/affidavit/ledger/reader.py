@@ -30,7 +30,12 @@ from affidavit.tlog.note import parse_note
 from affidavit.tlog.tile import ENTRIES_LEVEL, TILE_WIDTH, format_tile_path, tile_at
 
 _ID_ROW_BYTES = 20
-_IDS_MAGIC = b"afids01\n"
+_IDS_MAGIC = b"afids02\n"
+_IDS_MAGIC_1 = b"afids01\n"
+"""Of maps that earlier versions made, without the two ids in front."""
+_ID_BYTES = 16
+_EDGES_BYTES = 2 * _ID_BYTES + 4
+"""The first and the last id, and their checksum."""
 
 
 class _Links(msgspec.Struct):
@@ -84,7 +89,8 @@ class LogReader:
             return []
         found: list[int] = []
         for segment in range(self.minimum_index(size=size) // SEGMENT_LEAVES, size // SEGMENT_LEAVES):
-            found += self._find_in_segment(segment, key)
+            if self._may_have(segment, key):
+                found += self._find_in_segment(segment, key)
         self._extend_tail(size)
         return found + self._tail.get(key, [])
 
@@ -94,6 +100,21 @@ class LogReader:
             return 0  # the last segment is never pruned
         self._minimum = max(self._minimum, minimum_index(self.layout, size=size, start=self._minimum))
         return self._minimum
+
+    def _may_have(self, segment: int, key: bytes) -> bool:
+        """Whether an id lies between the first and the last in the map of a segment, as far as the map can say.
+
+        Ids begin with the time they were drawn at, so one or two of many maps are read.
+        """
+        try:
+            with self.layout.ids(segment).open("rb", buffering=0) as file:
+                data = file.read(len(_IDS_MAGIC) + _EDGES_BYTES)
+        except OSError:
+            return True  # it is made now
+        edges = data[len(_IDS_MAGIC) :]
+        if not data.startswith(_IDS_MAGIC) or len(edges) != _EDGES_BYTES or _summed(edges[:-4]) != edges:
+            return True
+        return edges[:_ID_BYTES] <= key <= edges[_ID_BYTES:-4]
 
     def _read_bundle(self, index: int, width: int) -> list[bytes]:
         tile = tile_at(level=ENTRIES_LEVEL, index=index, size=index * TILE_WIDTH + width)
@@ -152,10 +173,10 @@ class LogReader:
         rows = b"".join(
             sorted(key + (leaf - start).to_bytes(4, "big") for key, leaf in self._ids_of(start, size, size=size))
         )
-        data = rows + crc32(rows).to_bytes(4, "big")
+        edges = rows[:_ID_BYTES] + rows[-_ID_ROW_BYTES:][:_ID_BYTES]
         with contextlib.suppress(OSError):  # a reader without the right to write still reads
-            _store(path, _IDS_MAGIC + data)
-        return data
+            _store(path, _IDS_MAGIC + _summed(edges) + _summed(rows))
+        return _summed(rows)
 
 
 def check_ids(path: Path) -> bool:
@@ -173,11 +194,22 @@ def _store(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def _summed(data: bytes) -> bytes:
+    return data + crc32(data).to_bytes(4, "big")
+
+
 def _parse_ids(data: bytes) -> bytes:
-    rows = data[len(_IDS_MAGIC) :]
+    """Rows and their checksum; nothing of a megabyte is copied twice."""
+    edges = data[len(_IDS_MAGIC) :][:_EDGES_BYTES] if data.startswith(_IDS_MAGIC) else b""
+    rows = data[len(_IDS_MAGIC) + len(edges) :]
     # The length as well: the checksum of nothing is zero, so a file that was cut back to its magic would have no ids.
     whole = len(rows) >= SEGMENT_LEAVES * _ID_ROW_BYTES + 4 and (len(rows) - 4) % _ID_ROW_BYTES == 0
-    if not data.startswith(_IDS_MAGIC) or not whole or crc32(rows[:-4]) != int.from_bytes(rows[-4:], "big"):
+    has_magic = data.startswith((_IDS_MAGIC, _IDS_MAGIC_1))
+    if not has_magic or not whole or crc32(memoryview(rows)[:-4]) != int.from_bytes(rows[-4:], "big"):
         message = "a map of ids is damaged; it is made again from the leaves"
+        raise CorruptionError(message)
+    last = len(rows) - 4 - _ID_ROW_BYTES
+    if edges and _summed(rows[:_ID_BYTES] + rows[last : last + _ID_BYTES]) != edges:
+        message = "a map of ids begins with other ids than it has; it is made again from the leaves"
         raise CorruptionError(message)
     return rows

@@ -19,6 +19,7 @@ after rotations ``signer/<log>/<generation>.ed25519``, ``.mldsa44`` and ``.rotat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,10 @@ from affidavit.tlog.note import Ed25519Signer, format_vkey
 from affidavit.tlog.rotation import sign_rotation
 
 SEED_BYTES = 32
+LEAVES_AHEAD_MAX: Final = 1
+"""Of the last signed head, where a hand-over may lie: its leaf, if it is the system log's. One that lay far ahead would
+wait for its first head for ever."""
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class SignerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +99,7 @@ class Signer:
         Raises:
             SignerRefusedError: The log has keys under another origin, or its state is gone.
         """
-        directory = self._directory / log
+        directory = self._place(log)
         state = directory / "state"
         if not state.exists():
             if any(directory.glob("*ed25519")) and not self._half_made(directory):
@@ -138,7 +143,8 @@ class Signer:
         opened = self._open(log)
         if opened.rotations and opened.rotations[-1].after == after:
             return opened.rotations[-1]
-        if after < opened.state.size or (opened.rotations and opened.state.size <= opened.rotations[-1].after):
+        is_due = opened.state.size <= after <= opened.state.size + LEAVES_AHEAD_MAX
+        if not is_due or (opened.rotations and opened.state.size <= opened.rotations[-1].after):
             message = (
                 f"log {log} cannot change its keys after {after} leaves: a head of {opened.state.size} was signed, or "
                 "the last change waits for its first head. Nothing was changed"
@@ -229,6 +235,13 @@ class Signer:
             "signed, and the files are kept as they are. Run `affidavit verify`"
         )
 
+    def _place(self, log: str) -> Path:
+        """Where the files of a log lie. A log under two names would have two memories."""
+        if not _NAME.fullmatch(log):
+            message = "the signer is asked for a log that no log can be called; nothing was signed"
+            raise SignerRefusedError(message)
+        return self._directory / log
+
     def _half_made(self, directory: Path) -> bool:
         return (directory / "unborn").exists()
 
@@ -255,7 +268,7 @@ class Signer:
     def _open(self, log: str) -> _Log:
         found = self._logs.get(log)
         if found is None:
-            directory = self._directory / log
+            directory = self._place(log)
             try:
                 state = msgspec.json.decode((directory / "state").read_bytes(), type=SignerState)
                 rotations = _read_rotations(directory)

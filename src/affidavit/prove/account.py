@@ -32,8 +32,11 @@ from affidavit.event import (
     SYSTEM_LOG,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.prove.account_memory import AccountMemory
+from affidavit.prove.bodies import Bodies
 from affidavit.prove.calls import OpenIntents
 from affidavit.prove.clocks import Clocks
+from affidavit.prove.id_times import IdTimes
 from affidavit.prove.leaves import (
     SPEAKING,
     ActFacts,
@@ -41,6 +44,7 @@ from affidavit.prove.leaves import (
     ConfigChange,
     EpochClose,
     EpochOpen,
+    Erasure,
     Facts,
     Gap,
     KeyRotate,
@@ -58,10 +62,12 @@ from affidavit.prove.leaves import (
     parse_facts,
     uuid_bytes,
 )
+from affidavit.prove.leaves import Source as LeafSource
 from affidavit.prove.liveness import Liveness, Source
 from affidavit.prove.prune_facts import PrunedSource, PrunedState, format_state
 from affidavit.prove.report import LogFindings
 from affidavit.prove.source_keys import SourceKeys
+from affidavit.text import b64u, parse_b64u
 
 CLOCK_STEP_US: Final = 10_000_000
 """A source's clock may fall back this far unremarked: small corrections are daily business."""
@@ -94,12 +100,21 @@ class Act(msgspec.Struct, frozen=True):
     facts: ActFacts
 
 
+def _act(index: int, time_us: int, kind: str, data: dict[str, Any], *, log: str) -> Act:
+    """An act from what is remembered of its leaf."""
+    said = Leaf(id="", src=LeafSource(id="", boot="", seq=1), time_us=time_us, type=kind, v=1, data=data)
+    facts = parse_facts(said, log=log)
+    if not isinstance(facts, ActFacts):
+        raise FormatError(f"{kind} is no act")
+    return Act(index, time_us, kind, data, facts)
+
+
 class Account:
     """Everything that one log says of itself. Owner: the examination of that log."""
 
     def __init__(self, findings: LogFindings) -> None:
         self.log: Final = findings.log or ""
-        self.has_body = bytearray()
+        self.has_body = Bodies()
         """For each leaf: 0 no body, 1 a body, 2 could not be read."""
         self.sheets: Final[dict[int, SheetStatement]] = {}
         """By segment: the newest statement of the highest version."""
@@ -129,6 +144,7 @@ class Account:
         self._findings: Final = findings
         self._sources: Final[dict[Source, _Count]] = {}
         self._ids: Final = array("Q")
+        self.id_times: Final = IdTimes()
         self._missing: Final[list[tuple[Source, int, int]]] = []
         self._gaps: Final[dict[Source, list[tuple[int, int]]]] = {}
         self._epoch = 0
@@ -154,7 +170,9 @@ class Account:
         if first % SEGMENT_LEAVES == 0 and first and not self.unreadable:
             self.states[first] = sha256(format_state(self._state())).digest()
         self.has_body += bytes([leaf.body is not None for leaf in leaves])
-        self._ids.frombytes(uuid_bytes([leaf.id for leaf in leaves]))
+        ids = uuid_bytes([leaf.id for leaf in leaves])
+        self._ids.frombytes(ids)
+        self.id_times.hear(first, ids)
         sources, signed = self._sources, self.keys.records
         for index, leaf in enumerate(leaves, first):
             source, time_us = leaf.src, leaf.time_us
@@ -215,6 +233,12 @@ class Account:
             what = "the last leaf is not a clean epoch.close: the service is running, or did not stop cleanly"
             self._findings.warn("OPEN-EPOCH", what, axis="completeness")
 
+    @property
+    def ids(self) -> set[bytes]:
+        """Ids of the leaves that were heard, 16 bytes each."""
+        data = self._ids.tobytes()
+        return {data[at : at + 16] for at in range(0, len(data), 16)}
+
     def doubled_ids(self) -> set[int]:
         """Second halves of ids that more than one leaf has; compared in parts of bounded size.
 
@@ -231,6 +255,81 @@ class Account:
                 ordered = sorted(chosen)
                 doubled.update(a for a, b in pairwise(ordered) if a == b)
         return doubled
+
+    # --- from one verification to the next -----------------------------------------------------------------------
+
+    def remember(self) -> AccountMemory:
+        """All that judging needs to go on behind the last leaf; whatever is added to this class is added there."""
+        return AccountMemory(
+            bodies=self.has_body.remember(),
+            ids=self.id_times.remember(),
+            sheets=list(self.sheets.values()),
+            projects=list(self.projects.values()),
+            config=self.config,
+            rotations=self.rotations,
+            promise_vkeys=list(dict.fromkeys(self.promise_vkeys)),
+            roster=self.roster,
+            ever_on_roster=sorted(self.ever_on_roster),
+            acts=[(act.index, act.time_us, act.kind, act.data) for act in self.acts],
+            raised_sheets=self.raised_sheets,
+            sources=[
+                (*key, count.next, count.time_us, count.first, count.epoch) for key, count in self._sources.items()
+            ],
+            missing=self._missing,
+            gaps=[(*source, ranges) for source, ranges in self._gaps.items()],
+            epoch=(self._epoch, self._epoch_is_open, self._epoch_serial),
+            closed_at=self._closed_at,
+            first_type=self._first_type,
+            ends_clean=self._ends_clean,
+            sealer=next((key for key, count in self._sources.items() if count is self._sealer), None),
+            newest_us=self._newest_us,
+            reconciled=list(self._reconciled.values()),
+            calls=self._intents.remember(),
+            doubted_clocks=self._clocks.remember(),
+            living=self._liveness.remember(),
+            keyed=self.keys.remember(),
+            unsigned=self.keys.remember_unsigned(),
+            retention=self.retention,
+            closes=list(self._closes),
+            promised=[(*key, count.heartbeat_s, count.ended) for key, count in self._sources.items()],
+            states=[(index, b64u(digest)) for index, digest in self.states.items()],
+        )
+
+    def recall(self, size: int, memory: AccountMemory) -> None:
+        """Go on behind the first `size` leaves as if they had been heard just now."""
+        for index, time_us, kind, data in memory.acts:
+            self.acts.append(_act(index, time_us, kind, data, log=self.log))
+        erased = {leaf for act in self.acts if isinstance(act.facts, Erasure) for leaf in act.facts.leaves}
+        self.has_body.recall(size, memory.bodies, known=erased)
+        self.id_times.recall(memory.ids)
+        self.sheets.update({sheet.segment: sheet for sheet in memory.sheets})
+        self.projects.update({project.project: project for project in memory.projects})
+        self.config, self.roster = memory.config, memory.roster
+        self.rotations.extend(memory.rotations)
+        self.promise_vkeys.extend(memory.promise_vkeys)
+        self.ever_on_roster.update(memory.ever_on_roster)
+        self.raised_sheets.extend(memory.raised_sheets)
+        for source, boot, following, time_us, first, epoch in memory.sources:
+            count = self._sources[source, boot] = _Count(time_us=time_us)
+            count.next, count.first, count.epoch = following, first, epoch
+        self._missing.extend(memory.missing)
+        self._gaps.update({(source, boot): list(ranges) for source, boot, ranges in memory.gaps})
+        self._epoch, self._epoch_is_open, self._epoch_serial = memory.epoch
+        self._closed_at, self._first_type = memory.closed_at, memory.first_type
+        self._ends_clean, self._newest_us = memory.ends_clean, memory.newest_us
+        self._sealer = self._sources[memory.sealer] if memory.sealer is not None else None
+        for index, facts in memory.reconciled:
+            self._reconciled[facts.provider, facts.first_day, facts.last_day] = (index, facts)
+        self._intents.recall(memory.calls)
+        self._clocks.recall(memory.doubted_clocks)
+        self._liveness.recall(memory.living)
+        self.keys.recall(memory.keyed, memory.unsigned)
+        self.retention.extend(memory.retention)
+        self._closes.extend(memory.closes)
+        for source, boot, heartbeat_s, ended in memory.promised:
+            count = self._sources[source, boot]
+            count.heartbeat_s, count.ended = heartbeat_s, ended
+        self.states.update({index: parse_b64u(digest) for index, digest in memory.states})
 
     def _conclude_reconciliations(self) -> None:
         for index, found in self._reconciled.values():

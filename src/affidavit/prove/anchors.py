@@ -27,7 +27,7 @@ from affidavit.prove.rotations import judge_revoked
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_note
-from affidavit.tlog.policy import Evaluation, Policy, evaluate
+from affidavit.tlog.policy import Evaluation, Policy, evaluate, witnesses_that_are_logs
 from affidavit.tlog.rotation import KeyHistory
 
 _NAME: Final = re.compile(r"anchors/(0|[1-9][0-9]{0,18})\.witness")
@@ -61,10 +61,16 @@ class AnchorCheck:
         self._policy: Final = policy
         self._log_keys: Final = tuple(log_keys)
         self._findings: Final = findings
+        self.not_witnesses: Final = sorted(
+            [] if policy is None else [witness.name for witness in witnesses_that_are_logs(policy, self._log_keys)]
+        )
+        """Witnesses of the policy that are logs, and never count."""
 
-    def check(self, log: Examined, names: dict[int, str], keys: KeyHistory | None) -> Anchors:
-        """Judge every anchor of one log."""
-        findings, anchors = self._findings.for_log(log.name), Anchors()
+    def check(
+        self, log: Examined, names: dict[int, str], keys: KeyHistory | None, before: Anchors | None = None
+    ) -> Anchors:
+        """Judge every anchor of one log; `before` is what those came to that are not among `names`."""
+        findings, anchors = self._findings.for_log(log.name), before or Anchors()
         if names and keys is None:
             what = f"{len(names)} heads in anchors/: without keys nobody can say who signed them"
             findings.not_assessed("NO-VKEY", what, axis="anchor")

@@ -32,7 +32,8 @@ class BlockReader:
 
     __slots__ = ("_at", "_buffer", "_file", "_length", "failure", "name")
 
-    def __init__(self, files: Files, name: str, *, magic: bytes, width: int) -> None:
+    def __init__(self, files: Files, name: str, *, magic: bytes, width: int, start: int = 0) -> None:
+        """`start` is where to go on, a `position` of earlier; 0 for the first frame."""
         self.name: Final = name
         self._length: Final = _WIDTHS[width]
         self.failure: UnusableFileError | None = None
@@ -43,6 +44,14 @@ class BlockReader:
         if not self._buffer.startswith(magic):
             self.close()
             raise UnusableFileError("MAGIC", f"{name}: does not begin as it must")
+        if start:
+            self._file.seek(start)
+            self._buffer, self._at = self._take(READ_BYTES), 0
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file up to the next frame."""
+        return self._file.tell() - (len(self._buffer) - self._at)
 
     @property
     def has_failed(self) -> bool:

@@ -22,6 +22,14 @@ OPEN_S_MAX: Final = 3_600
 """A reasoning model thinks for minutes, and a gateway waits for it for a quarter of an hour; nobody for an hour."""
 
 
+class CallsMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calls that are open, and what the running epoch has so far."""
+
+    calls: int
+    outcomes: int
+    open: dict[str, tuple[int, int]]
+
+
 class OpenIntents:
     """Calls of one log that are open. Owner: the account of that log."""
 
@@ -69,6 +77,15 @@ class OpenIntents:
                 f"{self._outcomes} leaves are, or sums that cannot be"
             )
             self._findings.fail("EPOCH-SUMS", what, axis="completeness")
+
+    def remember(self) -> CallsMemory:
+        """For the next time."""
+        return CallsMemory(calls=self._calls, outcomes=self._outcomes, open=dict(self._open))
+
+    def recall(self, memory: CallsMemory) -> None:
+        """Go on from there."""
+        self._calls, self._outcomes = memory.calls, memory.outcomes
+        self._open.update(memory.open)
 
     def conclude(self, *, now_us: int, is_clean: bool) -> None:
         """After the last leaf, the time of which is `now_us`."""

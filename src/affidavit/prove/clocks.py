@@ -50,3 +50,11 @@ class Clocks:
                 f"{ERROR_US_MAX // 1000} ms only where its kernel vouches for them"
             )
             self._findings.warn("CLOCK-UNSYNC", what, axis="time")
+
+    def remember(self) -> list[Source]:
+        """For the next time: the sources whose clocks nobody keeps."""
+        return sorted(self._doubted)
+
+    def recall(self, doubted: list[Source]) -> None:
+        """Go on from there."""
+        self._doubted.update(doubted)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from affidavit.errors import CorruptionError, FormatError
 from affidavit.prove.report import Findings
-from affidavit.tlog.tile import parse_tile_path
+from affidavit.tlog.tile import TILE_HEIGHT, TILE_WIDTH, parse_tile_path
 
 READ_BYTES: Final = 1 << 20
 """Bytes taken at a time from a file of any length."""
@@ -27,6 +27,10 @@ _NUMBERED: Final = re.compile(r"[0-9]{8}")
 _SEGMENT: Final = re.compile(r"[0-9]{6,15}")
 _SHEET: Final = re.compile(r"[0-9]{6,15}\.[1-9][0-9]{0,8}")
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+_TILES_A_DIRECTORY: Final = 1_000
+_TILES_AT: Final = 5
+"""Parts of a name before the number of a tile: logs, its name, tree, tile, level."""
+_IN_TILES: Final = re.compile(r"tree/tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6})(x?[0-9]{3})(\.p)?")
 _TILE_DIRECTORY: Final = re.compile(r"entries|[0-9]{1,2}|x[0-9]{3}|[0-9]{3}\.p")
 
 
@@ -41,10 +45,12 @@ class UnusableFileError(CorruptionError):
 class Files:
     """The directory under examination."""
 
-    __slots__ = ("_leftovers", "directory")
+    __slots__ = ("_leftovers", "_settled", "directory")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, settled: Mapping[str, int] | None = None) -> None:
+        """`settled` says for a log how many of its leaves were verified before: their tiles are not listed."""
         self.directory = directory
+        self._settled = settled or {}
         self._leftovers: list[tuple[str, tuple[int, int] | None]] = []
 
     def open(self, name: str) -> BinaryIO:
@@ -144,12 +150,32 @@ class Files:
                 if entry.name.endswith(".tmp"):
                     self.suspect(name)
                 elif entry.is_dir(follow_symlinks=False) and _is_directory(parts):
-                    waiting.append(name + "/")
+                    if not self._is_settled(parts):
+                        waiting.append(name + "/")
+                elif entry.is_file(follow_symlinks=False) and self._is_settled(parts):
+                    continue
                 elif entry.is_file(follow_symlinks=False) and _is_file(parts):
                     yield name
                 else:
                     what = f"{name}: the format knows no such file or directory"
                     findings.for_log(log_of(name)).fail("UNKNOWN-FILE", what)
+
+    def _is_settled(self, parts: Sequence[str]) -> bool:
+        """Whether a name is that of a tile that was finished when its log was verified before, or holds only such."""
+        if len(parts) <= _TILES_AT or parts[1] not in self._settled:
+            return False
+        match = _IN_TILES.fullmatch("/".join(parts[2:]))
+        if match is None:
+            return False
+        level, above, number, partials = match.groups()
+        height = TILE_HEIGHT * (0 if level == "entries" else int(level))
+        finished = (self._settled[parts[1]] >> height) // TILE_WIDTH
+        index = int((above + number).replace("x", "").replace("/", ""))
+        if not number.startswith("x"):
+            return index < finished
+        # A directory of one group more holds tiles a thousand times as far on, too.
+        deeper: int = _TILES_A_DIRECTORY ** (above.count("/") + 2)
+        return not partials and (index + 1) * _TILES_A_DIRECTORY <= finished < deeper
 
 
 def log_of(name: str) -> str | None:

@@ -60,6 +60,14 @@ class Liveness:
                     )
                     self._fail("HEARTBEAT-MISSING", what, source)
 
+    def remember(self) -> list[tuple[str, str, int]]:
+        """For the next time: sources without an end, and the longest silence that each promised, in seconds."""
+        return [(*source, heartbeat_s) for source, heartbeat_s in sorted(self._living.items())]
+
+    def recall(self, living: list[tuple[str, str, int]]) -> None:
+        """Go on from there."""
+        self._living.update({(source, boot): heartbeat_s for source, boot, heartbeat_s in living})
+
     def _fail(self, code: str, what: str, source: Source) -> None:
         self._findings.fail(code, what, axis="completeness")
         del self._living[source]  # said once

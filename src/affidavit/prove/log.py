@@ -19,15 +19,20 @@ from affidavit.prove.account import Account
 from affidavit.prove.blocks import BlockReader, Blocks
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.heads import CHECKPOINT, Heads, open_head, read_heads
+from affidavit.prove.heard import Heard
 from affidavit.prove.leaves import parse_leaf, parse_leaves
+from affidavit.prove.memory import LogMemory
 from affidavit.prove.pending import read_stage, staged_end
-from affidavit.prove.pruning import beginning_of, below_minimum
+from affidavit.prove.pruning import FIRST_BUNDLE, Beginning, beginning_of, below_minimum
+from affidavit.prove.recall import Doubt, Recalled
 from affidavit.prove.report import LogFindings
 from affidavit.prove.sheets import check_sheets
 from affidavit.prove.times import TimeRules, Times
-from affidavit.prove.tree import Regrowth, TileFiles
+from affidavit.prove.tree import EMPTY_START, Regrowth, TileFiles
 from affidavit.text import b64u, long_id
-from affidavit.tlog.note import NOTE_SIZE_MAX
+from affidavit.tlog.checkpoint import Checkpoint, parse_checkpoint
+from affidavit.tlog.merkle import HASH_SIZE
+from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, parse_note
 from affidavit.tlog.rotation import KeyHistory
 from affidavit.tlog.tile import TILE_WIDTH, tile_at
 
@@ -73,7 +78,9 @@ class LogExamination:
         findings: LogFindings,
         progress: Progress,
         wanted: frozenset[str] = frozenset(),
+        memory: LogMemory | None = None,
     ) -> None:
+        """With a `memory`, `names` are the files that may say anything new (`recall.is_unsettled`)."""
         self.log: Final = findings.log or ""
         self._files: Final = files
         self._place: Final = f"logs/{self.log}/"
@@ -85,8 +92,21 @@ class LogExamination:
         self._account: Final = Account(findings)
         self._wanted: Final = wanted
         self._digests: Final[set[str]] = set()
-        self._times: Final = Times(files, place=self._place, names=names, keys=keys, rules=rules, findings=findings)
-        self._size = 0
+        self._memory: Final = memory
+        self._recalled: Recalled | None = None
+        self._heard: Final = Heard(self.log)
+        self._times: Final = Times(
+            files,
+            place=self._place,
+            names=names,
+            keys=keys,
+            rules=rules,
+            findings=findings,
+            before=memory.times if memory is not None else None,
+        )
+        self._size = self._start = 0
+        self._header_at = self._body_at = 0  # where to go on in the unfinished segment
+        self._uncovered: list[int] = []
         self._explained = 0
         """Leaves that heads or pending stages account for, beyond the newest head."""
 
@@ -97,9 +117,15 @@ class LogExamination:
             self._times.give_up()
             return Examined(name=self.log, origin=None, size=0, root=None, roots={}, account=self._account)
         newest = heads.newest
-        begins = beginning_of(self._files, names=self._names, size=newest.size, findings=self._findings)
+        begins = Beginning()
+        if newest.size > SEGMENT_LEAVES and not self._files.exists(self._place + FIRST_BUNDLE):
+            if self._memory is not None:
+                raise Doubt(f"{self.log}: it does not begin at its beginning any more; what is left is read")
+            begins = beginning_of(self._files, names=self._names, size=newest.size, findings=self._findings)
+        if self._memory is not None:
+            self._recall(self._memory, newest)
         bundles = sum(name.startswith("tree/tile/entries/") for name in self._names)
-        if (newest.size - begins.minimum) // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
+        if (newest.size - max(self._start, begins.minimum)) // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
             what = f"{self._place}: the newest head has {newest.size} leaves, and there are {bundles} bundles"
             self._findings.fail("MISSING", what)
             self._findings.not_assessed("UNREADABLE", what, axis="completeness")
@@ -113,25 +139,10 @@ class LogExamination:
         for size in heads.kept:
             if size > newest.size:
                 self._beyond(size, f"{self._place}heads/{size}: newer than the checkpoint")
-        tiles = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings)
-        self._names.difference_update(tiles.own_names())
-        segments = tiles.segment_hashes(begins.minimum)
-        sizes = {*heads.kept, newest.size, *(size for size in more_sizes if size <= newest.size)}
-        tree = Regrowth(sizes - below_minimum(sizes, begins.minimum), segments=segments)
-        if begins.minimum:
-            self._account.begin_at(begins.minimum, begins.state)
-        for segment in range(begins.minimum // SEGMENT_LEAVES, -(-newest.size // SEGMENT_LEAVES)):
-            self._read_segment(segment, tree=tree, tiles=tiles)
-        tiles.check_higher(bytes(tree.full_tiles), segments=segments)
+        sizes = {*heads.kept, newest.size, *more_sizes}
+        tree, tiles = self._read_leaves(newest, sizes - below_minimum(sizes, begins.minimum), begins)
         self._check_roots(heads, tree)
-        check_sheets(
-            self._files,
-            size=newest.size,
-            names=self._names,
-            account=self._account,
-            findings=self._findings,
-            goes_on=self._goes_on,
-        )
+        self._check_sheets()
         tiles.check_kept_partials(heads.kept, self._names)
         self._check_left_over(tiles)
         self._account.conclude()
@@ -148,6 +159,70 @@ class LogExamination:
             digests=frozenset(self._digests),
         )
 
+    # --- from one verification to the next -----------------------------------------------------------------------
+
+    def _recall(self, memory: LogMemory, newest: Checkpoint) -> None:
+        """Go on where the last verification ended; raises `Doubt` where that cannot be."""
+        self._recalled = Recalled(self._files, log=self.log, memory=memory, newest=newest)
+        self._start = memory.size
+        self._header_at, self._body_at = memory.header_at, memory.body_at
+        self._account.recall(memory.size, memory.account)
+        if self._times.contradicts_old_leaves:
+            raise Doubt(f"{self.log}: a timestamp that came since speaks of old leaves as well")
+        self._heard.recall(memory.heard, self._findings.of_all)
+
+    def remember(self, head: str, *, anchors_seen: list[int], anchored: int | None) -> LogMemory:
+        """What the next verification needs of this one, in which nothing failed; `head` is the signed note."""
+        checkpoint = parse_checkpoint(parse_note(head.encode()).text)
+        return LogMemory(
+            head=head,
+            size=checkpoint.size,
+            root=encode_base64(checkpoint.root),
+            header_at=self._header_at,
+            body_at=self._body_at,
+            account=self._account.remember(),
+            times=self._times.remember(checkpoint.size),
+            heard=self._heard.remember(),
+            uncovered=self._uncovered,
+            anchors_seen=anchors_seen,
+            anchored=anchored,
+        )
+
+    def _read_leaves(self, newest: Checkpoint, sizes: set[int], begins: Beginning) -> tuple[Regrowth, TileFiles]:
+        """Read all leaves, or those behind the remembered or pruned ones, and the tiles above them."""
+        start = self._recalled.start if self._recalled is not None else EMPTY_START
+        if begins.minimum:
+            below = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings)
+            start = below.start_behind(begins.minimum)
+            self._account.begin_at(begins.minimum, begins.state)
+        tree = Regrowth({size for size in sizes if size <= newest.size}, start=start)
+        tiles = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings, start=start)
+        if begins.minimum:
+            # What was pruned is not in these tiles; those that stay are accounted for by the root that they give.
+            tree.roots.update(tiles.roots_of_segments({size for size in sizes if size < begins.minimum}))
+            self._names.difference_update(below.own_names())
+        if self._recalled is not None:
+            tree.roots.update(self._recalled.roots(sizes))
+            self._account.has_body.older = self._recalled.bodies_of(tiles)
+        self._names.difference_update(tiles.own_names())
+        with self._findings.heard_by(self._heard.note):
+            for segment in range(start.size // SEGMENT_LEAVES, -(-newest.size // SEGMENT_LEAVES)):
+                self._read_segment(segment, tree=tree, tiles=tiles)
+        tiles.check_higher(bytes(tree.full_tiles))
+        return tree, tiles
+
+    def _check_sheets(self) -> None:
+        more = {} if self._recalled is None else {"settled": self._recalled.is_settled(self._account)}
+        self._uncovered = check_sheets(
+            self._files,
+            size=self._size,
+            names=self._names,
+            account=self._account,
+            findings=self._findings,
+            goes_on=self._goes_on,
+            **more,
+        )
+
     def _check_roots(self, heads: Heads, tree: Regrowth) -> None:
         for size, root in {**heads.kept, heads.newest.size: heads.newest.root}.items():
             if size <= self._size and tree.roots.get(size, root) != root:  # none below the minimum index
@@ -158,38 +233,44 @@ class LogExamination:
 
     def _read_segment(self, segment: int, *, tree: Regrowth, tiles: TileFiles) -> None:
         lacking: list[UnusableFileError] = []
-        headers = self._open(f"headers/{segment:06d}", magic=HEADERS_MAGIC, width=2)
-        bodies = self._open(f"bodies/{segment:06d}", magic=BODIES_MAGIC, width=4, lacking=lacking)
+        is_resumed = self._start % SEGMENT_LEAVES > 0 and segment == self._start // SEGMENT_LEAVES
+        header_at, body_at = (self._header_at, self._body_at) if is_resumed else (0, 0)
+        headers = self._open(f"headers/{segment:06d}", magic=HEADERS_MAGIC, width=2, start=header_at)
+        bodies = self._open(f"bodies/{segment:06d}", magic=BODIES_MAGIC, width=4, start=body_at, lacking=lacking)
         end = min(self._size, (segment + 1) * SEGMENT_LEAVES)
-        for index in range(segment * _BUNDLES_OF_A_SEGMENT, -(-end // TILE_WIDTH)):
+        first_bundle = max(segment * _BUNDLES_OF_A_SEGMENT, self._start // TILE_WIDTH)
+        for index in range(first_bundle, -(-end // TILE_WIDTH)):
             row, entries = tiles.read_leaves(index)
-            tree.add(row)
-            width = tile_at(level=0, index=index, size=self._size).width
+            known = max(0, self._start - index * TILE_WIDTH)  # leaves of this bundle that were heard before
+            tree.add(row[known * HASH_SIZE :])
+            width = tile_at(level=0, index=index, size=self._size).width - known
             self._take_bundle(
-                index * TILE_WIDTH,
-                entries,
+                index * TILE_WIDTH + known,
+                None if entries is None else entries[known:],
                 headers=self._blocks(headers, width),
                 bodies=self._blocks(bodies, width),
                 width=width,
             )
-            self._progress(index * TILE_WIDTH + width, self._size)
+            self._progress(index * TILE_WIDTH + known + width - self._start, self._size - self._start)
+        if headers is not None and bodies is not None:
+            self._header_at, self._body_at = headers.position, bodies.position
         for reader in (headers, bodies):
             if reader is not None:
                 if not reader.has_failed and not reader.at_end():
                     self._goes_on(segment, reader.name)
                 reader.close()
         # Only now it is known whether anybody's content went with the file.
-        has_lost_content = 1 in self._account.has_body[segment * SEGMENT_LEAVES : end]
+        has_lost_content = 1 in self._account.has_body.of_segment(segment)
         for error in lacking:
             self._findings.fail(error.code, str(error), axis="erasure" if has_lost_content else "integrity")
 
     def _open(
-        self, name: str, *, magic: bytes, width: int, lacking: list[UnusableFileError] | None = None
+        self, name: str, *, magic: bytes, width: int, start: int, lacking: list[UnusableFileError] | None = None
     ) -> BlockReader | None:
         """A segment file, or ``None`` with a finding; one that is not there at all goes to `lacking`, where given."""
         self._names.discard(name)
         try:
-            return BlockReader(self._files, self._place + name, magic=magic, width=width)
+            return BlockReader(self._files, self._place + name, magic=magic, width=width, start=start)
         except UnusableFileError as error:
             if lacking is not None and error.code == "MISSING":
                 lacking.append(error)
@@ -210,6 +291,8 @@ class LogExamination:
     ) -> None:
         if entries is None:
             self._account.miss(width)
+            return
+        if not entries:
             return
         try:
             leaves = parse_leaves(entries)
@@ -277,6 +360,8 @@ class LogExamination:
                 self._findings.fail("BODY", f"entry {leaf}: its body has not the size that the leaf names")
 
     def _check_ids(self, tiles: TileFiles) -> None:
+        if self._recalled is not None:
+            self._recalled.require_new_ids(self._account)
         doubled = self._account.doubled_ids()
         if not doubled:
             return

@@ -26,10 +26,19 @@ from affidavit.tlog.rotation import KeyHistory
 class Pin(msgspec.Struct, frozen=True):
     """A pin as it was handed in; what it states is believed only after its signatures were checked."""
 
-    number: int
-    """Its place among those handed in, from 1."""
+    name: str
+    """What it is called in findings."""
     data: bytes
     states: Checkpoint
+
+
+def read_pin(data: bytes, *, name: str) -> Pin:
+    """One pin.
+
+    Raises:
+        FormatError: It is not a signed head.
+    """
+    return Pin(name, data, parse_checkpoint(parse_note(data).text))
 
 
 def read_pins(pins: Sequence[bytes], findings: Findings) -> list[Pin]:
@@ -37,7 +46,7 @@ def read_pins(pins: Sequence[bytes], findings: Findings) -> list[Pin]:
     found = []
     for number, data in enumerate(pins, 1):
         try:
-            found.append(Pin(number, data, parse_checkpoint(parse_note(data).text)))
+            found.append(read_pin(data, name=f"pin {number}"))
         except AffidavitError as error:
             findings.for_log(None).fail("PIN", f"pin {number}: not a signed head: {error}", axis="anchor")
     return found
@@ -57,7 +66,7 @@ def check_pins(
     for pin in pins:
         log = by_origin.get(pin.states.origin)
         if log is None:
-            what = f"pin {pin.number}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
+            what = f"{pin.name}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
             findings.for_log(None).fail("ROLLBACK", what, axis="anchor")
             continue
         if _holds(pin, log, keys_of(log.name), files, findings.for_log(log.name)):
@@ -66,7 +75,7 @@ def check_pins(
 
 
 def _holds(pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findings: LogFindings) -> bool:
-    name = f"pin {pin.number}"
+    name = pin.name
     if keys is None:
         findings.not_assessed("NO-VKEY", f"{name}: without keys nobody can say who signed it", axis="anchor")
         return False

@@ -33,6 +33,8 @@ NOTICE_DAYS: Final = 7
 """For so long a retention must have been on record before anything is pruned under it."""
 DAY_US: Final = 86_400_000_000
 _ENTRIES: Final = "tree/tile/entries/"
+FIRST_BUNDLE: Final = f"{_ENTRIES}000"
+"""Full in every log of more than a segment that begins at its beginning."""
 _BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 _BUNDLES_OF_A_SEGMENT: Final = SEGMENT_LEAVES // TILE_WIDTH
 _MARK: Final = b'"type":"log.pruned"'

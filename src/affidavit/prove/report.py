@@ -8,7 +8,9 @@ No verdict says more than `DOES_NOT_PROVE` leaves it: above all, *verified* need
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -99,6 +101,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self).decode()
 
 
+class Listener(Protocol):
+    """Told what `Findings.add` is told."""
+
+    def __call__(self, axis: Axis, verdict: Verdict, *, code: str, log: str | None, what: str) -> None:
+        """Take note of a finding."""
+        ...
+
+
 class Findings:
     """Findings while they are made. Owner: one verification."""
 
@@ -106,13 +116,22 @@ class Findings:
         self._findings: list[Finding] = []
         self._counts: dict[tuple[Axis, Verdict, str, str | None], int] = {}
         self.forks: Final[list[Fork]] = []
+        self.listener: Listener | None = None
+        """Told of every finding, while there is one."""
 
     def add(self, axis: Axis, verdict: Verdict, *, code: str, log: str | None, what: str) -> None:
         """Take note of something; `what` may hold names that a stranger chose."""
+        if self.listener is not None:
+            self.listener(axis, verdict, code=code, log=log, what=what)
         kind = (axis, verdict, code, log)
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if self._counts[kind] <= FINDINGS_OF_A_KIND_MAX:
             self._findings.append(Finding(axis, verdict, code, log, what.encode("unicode_escape").decode("ascii")))
+
+    def count(self, axis: Axis, verdict: Verdict, *, code: str, log: str | None, more: int) -> None:
+        """Count findings that are not spelt out any more."""
+        if more:
+            self._counts[axis, verdict, code, log] = self._counts.get((axis, verdict, code, log), 0) + more
 
     def for_log(self, log: str | None) -> LogFindings:
         """The same findings, seen from one log."""
@@ -149,6 +168,11 @@ class LogFindings:
         self._findings = findings
         self.log = log
 
+    @property
+    def of_all(self) -> Findings:
+        """The findings that these are part of."""
+        return self._findings
+
     def fail(self, code: str, what: str, *, axis: Axis = "integrity") -> None:
         """The axis fails."""
         self._findings.add(axis, "FAIL", code=code, log=self.log, what=what)
@@ -160,6 +184,15 @@ class LogFindings:
     def note(self, code: str, what: str, *, axis: Axis) -> None:
         """Nothing is wrong with it, and whoever reads the report must know it."""
         self._findings.add(axis, "OK", code=code, log=self.log, what=what)
+
+    @contextmanager
+    def heard_by(self, listener: Listener) -> Iterator[None]:
+        """Tell `listener` of every finding meanwhile."""
+        self._findings.listener = listener
+        try:
+            yield
+        finally:
+            self._findings.listener = None
 
     def export(self, fork: Fork) -> None:
         """Keep two heads for the report; as many as findings are spelt out."""

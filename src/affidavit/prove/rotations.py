@@ -11,6 +11,7 @@ same ones must have been heard at their places in the tree, or that is a finding
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.event import SYSTEM_LOG
@@ -37,11 +38,16 @@ def extended(history: KeyHistory, stated: KeyRotate) -> KeyHistory:
     return history.extended(rotation_of(after=stated.after, vkeys=stated.vkeys, signatures=signatures))
 
 
-def history_of_system(files: Files, names: set[str], vkeys: LogVkeys) -> KeyHistory:
-    """The system log's keys, of which the verifier was given any one pair; just that one where it never changed."""
+def history_of_system(
+    files: Files, names: set[str], vkeys: LogVkeys, *, known: Sequence[ProjectCreate | KeyRotate] = ()
+) -> KeyHistory:
+    """The system log's keys, of which the verifier was given any one pair; just that one where it never changed.
+
+    `known` is what earlier bundles said, which are not among `names`.
+    """
     created: ProjectCreate | None = None
     stated: list[KeyRotate] = []
-    for facts in _hand_overs(files, names):
+    for facts in chain(known, _hand_overs(files, names)):
         if isinstance(facts, KeyRotate):
             stated.append(facts)
         else:

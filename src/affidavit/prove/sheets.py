@@ -31,15 +31,20 @@ def check_sheets(
     account: Account,
     findings: LogFindings,
     goes_on: Callable[[int, str], None],
-) -> None:
+    settled: Callable[[int, list[int]], bool] = lambda _segment, _versions: False,
+) -> list[int]:
     """Every sheet of a log of `size` leaves; the names of sheets are taken out of `names`.
 
-    `goes_on(segment, name)` judges a sheet that is longer than the head says.
+    `goes_on(segment, name)` judges a sheet that is longer than the head says; one that is `settled(segment, versions)`
+    is not read. Returns the segments that leaves do not cover yet.
     """
     by_segment = _take_names(names, size)
     place = f"logs/{findings.log}/"
+    uncovered: list[int] = []
     for segment in range(account.minimum // SEGMENT_LEAVES, -(-size // SEGMENT_LEAVES)):
         versions = sorted(by_segment.get(segment, ()))
+        if settled(segment, versions):
+            continue
         if not versions:
             findings.fail("MISSING", f"{place}{_name(segment, 1)}: missing")
             continue
@@ -55,9 +60,11 @@ def check_sheets(
             continue
         if is_longer:
             goes_on(segment, name)
-        bodies = bytes(account.has_body[segment * SEGMENT_LEAVES :][:rows])
+        bodies = account.has_body.of_segment(segment)[:rows]
         used = _check_rows(data, bodies, name, findings)
-        _check_statement(data, used, account.sheets.get(segment), versions[-1], name, findings)
+        if not _is_covered(data, used, account.sheets.get(segment), versions[-1], name, findings):
+            uncovered.append(segment)
+    return uncovered
 
 
 def _take_names(names: set[str], size: int) -> dict[int, list[int]]:
@@ -98,13 +105,14 @@ def _check_rows(data: bytes, bodies: bytes, name: str, findings: LogFindings) ->
     return used
 
 
-def _check_statement(  # noqa: PLR0917 - everything that one verdict is made of
+def _is_covered(  # noqa: PLR0917 - everything that one verdict is made of
     data: bytes, used: bytes, stated: SheetStatement | None, version: int, name: str, findings: LogFindings
-) -> None:
+) -> bool:
+    """Whether leaves speak of all rows; what contradicts them is a finding."""
     if version != (stated.version if stated else 1):
         named = f"version {stated.version}" if stated else "no version but the first"
         findings.fail("SHEET-CHANGED", f"{name}: leaves name {named} of this sheet, and not this one", axis="erasure")
-        return
+        return True
     rows = stated.rows if stated else 0
     if stated:
         prefix = memoryview(data)[: len(SHEET_MAGIC) + rows * ROW_BYTES]
@@ -115,3 +123,4 @@ def _check_statement(  # noqa: PLR0917 - everything that one verdict is made of
     if uncovered >= 0:
         what = f"{name}: no leaf speaks yet of row {uncovered} and those behind it"
         findings.not_assessed("SHEET-UNCOVERED", what, axis="erasure")
+    return uncovered < 0

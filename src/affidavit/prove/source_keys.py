@@ -54,6 +54,10 @@ class SourceRecord:
         self.chain = extend_chain(self.chain, a2b_base64(plain))  # its spelling was checked with the leaf
 
 
+KeyedSource = tuple[str, str, str, str, str, int, int, bool]
+"""Id, boot, chain, key, voucher, leaf of its start, newest leaf that held, and whether one did not."""
+
+
 class SourceKeys:
     """Sources of one log and their keys. Owner: the account of that log."""
 
@@ -111,6 +115,25 @@ class SourceKeys:
         return SignedSource(
             chain=b64u(record.chain), key=b64u(record.key), start=record.start, voucher=b64u(record.voucher)
         )
+
+    def remember(self) -> list[KeyedSource]:
+        """All that judging needs to go on behind the last leaf."""
+        return [
+            (*key, b64u(one.chain), b64u(one.key), b64u(one.voucher), one.start, one.word, one.is_refuted)
+            for key, one in self.records.items()
+        ]
+
+    def remember_unsigned(self) -> list[tuple[str, str, int]]:
+        """Sources without a key, where others had one."""
+        return [(*key, index) for key, index in self._unsigned.items()]
+
+    def recall(self, keyed: Sequence[KeyedSource], unsigned: Sequence[tuple[str, str, int]]) -> None:
+        """Go on as if what was remembered had been heard just now."""
+        for name, boot, chain, key, voucher, start, word, is_refuted in keyed:
+            record = SourceRecord(key=parse_b64u(key), voucher=parse_b64u(voucher), start=start)
+            record.chain, record.word, record.is_refuted = parse_b64u(chain), word, is_refuted
+            self.records[name, boot] = record
+        self._unsigned.update({(name, boot): index for name, boot, index in unsigned})
 
     def restore(self, source: Source, signed: SignedSource | None) -> None:
         """Go on from where a log that was pruned begins."""

@@ -61,6 +61,19 @@ class _Bound(msgspec.Struct, frozen=True):
     timestamp: Timestamp
 
 
+class TimesMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of the time of leaves that were heard before; times are microseconds since 1970 UTC."""
+
+    covered: int
+    """Size of the newest head with a timestamp that holds; 0 where there is none."""
+    earliest_us: int
+    """Before this, no later leaf was logged."""
+    latest_us: int
+    """The latest that a leaf states."""
+    seen: list[int]
+    """Sizes of the heads whose timestamps were read."""
+
+
 class Times:
     """The timestamps of one log and its leaves. Owner: the examination of that log."""
 
@@ -73,7 +86,9 @@ class Times:
         keys: KeyHistory | None,
         rules: TimeRules,
         findings: LogFindings,
+        before: TimesMemory | None = None,
     ) -> None:
+        self._before: Final = before or TimesMemory(covered=0, earliest_us=-NEVER, latest_us=0, seen=[])
         self._files: Final = files
         self._place: Final = place
         self._keys: Final = keys
@@ -82,15 +97,32 @@ class Times:
         self._found: Final = {int(match[1]): name for name in names if (match := _TIMESTAMP.fullmatch(name))}
         names.difference_update(self._found.values())
         self._bounds: Final[dict[str, _Bound]] = {}  # b64u digest of the file → what it says
-        for size in sorted(self._found):
+        for size in sorted(self._found.keys() - {*self._before.seen}):
             self._read(size)
         bounds = sorted(self._bounds.values(), key=lambda bound: bound.size)
         self._sizes: Final = [bound.size for bound in bounds]
         # For each size the earliest of the latest moments of this and all later heads: they cover the same leaves.
         latest = (bound.timestamp.latest_us for bound in reversed(bounds))
         self._latest: Final = list(accumulate(latest, min))[::-1]
-        self._earliest = -NEVER
+        self._earliest = self._before.earliest_us
+        self._stated_us = self._before.latest_us
         self._next = 0  # of `_sizes`
+
+    @property
+    def contradicts_old_leaves(self) -> bool:
+        """Whether a leaf that was taken from the memory states a time behind a timestamp that came since."""
+        return bool(self._latest) and self._before.latest_us > self._latest[0] + TOLERANCE_US
+
+    def remember(self, size: int) -> TimesMemory:
+        """For the next time, when `size` leaves were heard."""
+        seen = [] if self._rules.roots is None else sorted(self._found)
+        return TimesMemory(
+            covered=self._covered(size), earliest_us=self._earliest, latest_us=self._stated_us, seen=seen
+        )
+
+    def _covered(self, size: int) -> int:
+        """Size of the newest head of this log with a timestamp that holds."""
+        return max([self._before.covered, *(bound for bound in self._sizes if bound <= size)])
 
     # --- timestamps ----------------------------------------------------------------------------------------------
 
@@ -125,9 +157,10 @@ class Times:
     def hear(self, first: int, leaves: Sequence[Leaf], named: Sequence[tuple[int, Anchors]]) -> None:
         """Hold neighbouring leaves against the bounds; `named` are what those among them say of earlier anchors."""
         waiting = dict(named)
+        times = [leaf.time_us for leaf in leaves]
+        self._stated_us = max(self._stated_us, *times)
         if not waiting and not self._bounds:
             return
-        times = [leaf.time_us for leaf in leaves]
         is_plain = max(times) <= self._latest_of(first) + TOLERANCE_US and min(times) >= self._earliest - TOLERANCE_US
         if is_plain and not waiting:
             return
@@ -173,6 +206,8 @@ class Times:
                 what = f"{name}: not what entry {index} names"
                 self._findings.fail("ANCHOR-CHANGED", what, axis="time")
                 continue
+            if digest not in self._bounds and anchors.size in self._before.seen:
+                self._read(anchors.size)  # it was passed over, since it was read before
             bound = self._bounds.get(digest)
             if bound is not None and bound.size == anchors.size:
                 self._earliest = max(self._earliest, bound.timestamp.earliest_us)
@@ -190,7 +225,7 @@ class Times:
             if bound.size > size:
                 what = f"{self._place}anchors/{bound.size}.tsr: of a head that this log has no more"
                 self._findings.fail("TIMESTAMP", what, axis="time")
-        covered = max((bound for bound in self._sizes if bound <= size), default=0)
+        covered = self._covered(size)
         if not self._found:
             self.give_up()
         elif self._rules.roots is None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from affidavit.errors import FormatError
-from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.files import Files, UnusableFileError, is_tile_path
 from affidavit.prove.report import LogFindings
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, format_bundle, parse_bundle
@@ -31,24 +32,43 @@ from affidavit.tlog.tile import (
 
 BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_SIZE
-SEGMENT_HEIGHT: Final = 2 * TILE_HEIGHT
-"""A segment is one hash of a tile of level 2."""
+SEGMENT_LEVEL: Final = 2
+"""Level of the tiles in which a segment is one hash."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where a tree goes on that was verified before: `tails[L]` is the row of the unfinished tile of level L there."""
+
+    frontier: Frontier
+    tails: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Leaves of the tree."""
+        return self.frontier.size
+
+    def tail(self, level: int) -> bytes:
+        """Row of the unfinished tile of a level; empty where there is none."""
+        return self.tails[level] if level < len(self.tails) else b""
+
+    def first_tile(self, level: int) -> int:
+        """Index of the first tile of a level that is not finished there."""
+        return (self.size >> TILE_HEIGHT * max(level, 0)) // TILE_WIDTH
+
+
+EMPTY_START: Final = Start(EMPTY_FRONTIER, ())
 
 
 class Regrowth:
     """The tree grown again, leaf hash by leaf hash, with its root at every size that somebody has signed or stated."""
 
-    def __init__(self, sizes: Iterable[int], *, segments: bytes = b"") -> None:
-        """`segments` are the hashes of whole segments that the tree begins with, and whose leaves are not here."""
-        self.roots: Final[dict[int, bytes]] = {0: EMPTY_FRONTIER.root}
-        self.full_tiles: Final = bytearray()
-        """The content of level 1: the root of each full tile of level 0."""
-        count = len(segments) // HASH_SIZE
-        for whole in {size // SEGMENT_LEAVES for size in sizes if 0 < size <= count * SEGMENT_LEAVES} | {count}:
-            self._frontier = _of_segments(segments[: whole * HASH_SIZE])
-            self.roots[self._frontier.size] = self._frontier.root
-        self._frontier = _of_segments(segments)
-        self._wanted: Final = sorted({size for size in sizes if size > self._frontier.size}, reverse=True)
+    def __init__(self, sizes: Iterable[int], *, start: Start = EMPTY_START) -> None:
+        frontier = start.frontier
+        self.roots: Final[dict[int, bytes]] = {0: EMPTY_FRONTIER.root, frontier.size: frontier.root}
+        self.full_tiles: Final = bytearray(start.tail(1))
+        """The content of level 1, from the tile on in which the start lies: the root of each full tile of level 0."""
+        self._wanted: Final = sorted({size for size in sizes if size > frontier.size}, reverse=True)
+        self._frontier = frontier
 
     def add(self, row: bytes) -> None:
         """Add neighbouring leaf hashes."""
@@ -70,18 +90,20 @@ class Regrowth:
 
 def _of_segments(hashes: bytes) -> Frontier:
     """The tree of so many whole segments."""
+    height = SEGMENT_LEVEL * TILE_HEIGHT
 
     def node(level: int, index: int) -> bytes:
-        count = 1 << level - SEGMENT_HEIGHT
-        return row_root(hashes[index * count * HASH_SIZE : (index + 1) * count * HASH_SIZE])
+        size = HASH_SIZE << level - height
+        return row_root(hashes[index * size : (index + 1) * size])
 
-    return frontier_at(len(hashes) // HASH_SIZE * SEGMENT_LEAVES, node)
+    return frontier_at(len(hashes) // HASH_SIZE << height, node)
 
 
 class TileFiles:
     """Tile files of one log, below ``logs/<log>/tree/``, as the tree of the newest head has them."""
 
-    def __init__(self, files: Files, *, log: str, size: int, findings: LogFindings) -> None:
+    def __init__(self, files: Files, *, log: str, size: int, findings: LogFindings, start: Start = EMPTY_START) -> None:
+        self._start: Final = start
         self._files: Final = files
         self._place: Final = f"logs/{log}/tree/"
         self._size: Final = size
@@ -154,22 +176,36 @@ class TileFiles:
                 self._findings.fail("ENTRY", what)
         return row, entries
 
-    def segment_hashes(self, minimum: int) -> bytes:
-        """Hashes of the whole segments below the minimum index, as the tiles of level 2 have them: unproved."""
-        row = b""
-        for index in range(-(-(minimum // SEGMENT_LEAVES) // TILE_WIDTH)):
-            tile = tile_at(level=2, index=index, size=self._size)
-            row += self.read_row(tile) or bytes(tile.width * HASH_SIZE)
-        return row[: minimum // SEGMENT_LEAVES * HASH_SIZE]
+    def start_behind(self, minimum: int) -> Start:
+        """Where a tree goes on whose first segments were pruned: from the tiles of level 2, which the root proves."""
+        hashes = self._segments(minimum)
+        tails, nodes = [b""] * SEGMENT_LEVEL, hashes
+        while nodes:
+            whole = len(nodes) // TILE_BYTES_MAX * TILE_BYTES_MAX
+            tails.append(nodes[whole:])
+            nodes = b"".join(row_root(nodes[at : at + TILE_BYTES_MAX]) for at in range(0, whole, TILE_BYTES_MAX))
+        return Start(_of_segments(hashes), tuple(tails))
 
-    def check_higher(self, full_tiles: bytes, *, segments: bytes) -> None:
-        """Every tile above level 0, given the content of level 1 behind the segments that are not here."""
-        level, nodes, first = 1, full_tiles, len(segments) // HASH_SIZE
-        while nodes or level == 1:
-            above = bytearray(segments if level == 1 else b"")
-            for number in range(-(-len(nodes) // TILE_BYTES_MAX)):
-                expected = nodes[number * TILE_BYTES_MAX : (number + 1) * TILE_BYTES_MAX]
-                tile = Tile(level, number + (first if level == 1 else 0), len(expected) // HASH_SIZE)
+    def roots_of_segments(self, sizes: Iterable[int]) -> dict[int, bytes]:
+        """Roots at whole segments, whose leaves need not be here."""
+        return {size: _of_segments(self._segments(size)).root for size in sizes}
+
+    def _segments(self, size: int) -> bytes:
+        """Hashes of the whole segments below a size."""
+        count, row = size >> SEGMENT_LEVEL * TILE_HEIGHT, b""
+        for index in range(-(-count // TILE_WIDTH)):
+            tile = tile_at(level=SEGMENT_LEVEL, index=index, size=self._size)
+            row += self.read_row(tile) or bytes(tile.width * HASH_SIZE)
+        return row[: count * HASH_SIZE]
+
+    def check_higher(self, full_tiles: bytes) -> None:
+        """Every tile above level 0 that was not finished at the start, given the content of level 1 from there on."""
+        level, nodes = 1, full_tiles
+        while nodes:
+            above, first = bytearray(self._start.tail(level + 1)), self._start.first_tile(level)
+            for index in range(-(-len(nodes) // TILE_BYTES_MAX)):
+                expected = nodes[index * TILE_BYTES_MAX : (index + 1) * TILE_BYTES_MAX]
+                tile = Tile(level, first + index, len(expected) // HASH_SIZE)
                 row = self.read_row(tile)
                 if row is not None and row != expected:
                     what = f"{self._place}{format_tile_path(tile)}: does not hold the roots of the tiles below it"
@@ -201,8 +237,8 @@ class TileFiles:
             level, count, newest = level + 1, count // TILE_WIDTH, newest // TILE_WIDTH
 
     def own_names(self) -> Iterator[str]:
-        """Names, below ``logs/<log>/``, of the tiles that the newest head needs, and of those that were pruned."""
-        for tile in tiles_of(self._size):
+        """Names, below ``logs/<log>/``, of the tiles that the newest head needs and that were not finished before."""
+        for tile in tiles_of(self._size, first=self._start.first_tile):
             yield f"tree/{format_tile_path(tile)}"
 
     def leaves_beyond(self, name: str) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from affidavit.errors import AffidavitError, LayoutError
 from affidavit.event import SYSTEM_LOG
@@ -29,6 +29,8 @@ from affidavit.prove.anchors import AnchorCheck, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
 from affidavit.prove.manifest import RootKey, check_manifest, read_manifests, revoked_in, system_vkeys
+from affidavit.prove.memory import Memory, digest_of_manifest, digest_of_policy, digest_of_roots
+from affidavit.prove.past import Past, RulesOfMemory
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
@@ -38,9 +40,8 @@ from affidavit.prove.rotations import check_rotations, history_of_system
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
-from affidavit.tlog.manifest import Manifest
-from affidavit.tlog.note import encode_base64, format_vkey, parse_vkey
-from affidavit.tlog.policy import Policy, parse_policy
+from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.policy import parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
 
 CONFIG_NAME: Final = "affidavit.toml"
@@ -75,48 +76,55 @@ def verify_directory(
         LayoutError: There is no directory at `data`.
         FormatError: `vkeys` is no vkeys file, `policy` no policy, or the root key none.
     """
-    if not data.is_dir():
-        raise LayoutError(
-            f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
-        )
-    findings = Findings()
-    manifest = read_manifests(root_key, findings) if root_key is not None else None
-    keys = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
-    demands = _Demands(parse_policy(policy) if policy is not None else None, rules or TimeRules(), manifest)
-    return _Verification(data, vkeys=keys, demands=demands, findings=findings, progress=progress).run(pins, promises)
+    verification = Verification(data, vkeys=vkeys, policy=policy, rules=rules, root_key=root_key, progress=progress)
+    return verification.run(pins, promises)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
     """Progress that is told to nobody."""
 
 
-class _Demands(NamedTuple):
-    """What whoever verifies demands of a log beyond its own word."""
+class Verification:
+    """One run over one directory, arguments as of `verify_directory`.
 
-    policy: Policy | None
-    rules: TimeRules
-    manifest: Manifest | None
-    """What the root key says of the keys of all logs."""
-
-
-class _Verification:
-    """One run over one directory."""
+    `memory` is of an earlier run: what was verified then is not read again, unless `Doubt` is raised. Its heads are
+    pins, also where `reads_all` makes this run read everything.
+    """
 
     def __init__(
         self,
         data: Path,
         *,
-        vkeys: LogVkeys | None,
-        demands: _Demands,
-        findings: Findings,
-        progress: Progress | None,
+        vkeys: bytes | None,
+        policy: bytes | None = None,
+        rules: TimeRules | None = None,
+        root_key: RootKey | None = None,
+        progress: Progress | None = None,
+        memory: Memory | None = None,
+        reads_all: bool = False,
     ) -> None:
-        self._files: Final = Files(data)
-        self._vkeys: Final = vkeys
-        self._policy: Final = demands.policy
-        self._rules: Final = demands.rules
-        self._manifest: Final = demands.manifest
-        self._findings: Final = findings
+        if not data.is_dir():
+            raise LayoutError(
+                f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
+            )
+        self._findings: Final = Findings()
+        self._manifest: Final = read_manifests(root_key, self._findings) if root_key is not None else None
+        self._vkeys: Final = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(self._manifest)
+        self._policy: Final = parse_policy(policy) if policy is not None else None
+        self._rules: Final = rules or TimeRules()
+        self._past: Final = Past(
+            memory,
+            reads_all=reads_all,
+            origin=None if self._vkeys is None else self._vkeys.origin,
+            rules=RulesOfMemory(
+                roots=digest_of_roots(self._rules.roots),
+                policy=digest_of_policy(policy),
+                manifest=digest_of_manifest(self._manifest),
+            ),
+        )
+        self._files: Final = Files(data, settled=self._past.sizes)
+        self._examinations: Final[dict[str, LogExamination]] = {}
+        self._anchored: Final[dict[str, int | None]] = {}
         self._logs: Final[dict[str, Examined]] = {}
         self._anchors: Final[dict[str, dict[int, str]]] = {}
         self._staged: Staged = {}
@@ -124,8 +132,10 @@ class _Verification:
         self._promises: list[HeldPromise] = []
         self._keys: Final[dict[str, KeyHistory]] = {}
         """Of every log whose keys are known."""
+        self._not_witnesses: list[str] = []
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
+        """Verify, and report."""
         findings = self._findings.for_log(None)
         names = self._files.list(self._findings)
         self._check_format()
@@ -134,11 +144,12 @@ class _Verification:
         for shard in sorted({name.rpartition("/")[0] for name in names[""] if name.startswith("damaged/")}):
             what = f"{shard}: a write-ahead shard that was damaged once durable, kept as evidence; it was not read"
             findings.warn("DAMAGED-WAL", what)
-        known = read_pins(pins, self._findings)
+        known = [*self._past.pins(), *read_pins(pins, self._findings)]
         self._promises = read_promises(promises, self._findings)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
-            keys = history_of_system(self._files, of_system, self._vkeys)
+            names_of_system, stated = self._past.unsettled(SYSTEM_LOG, of_system), self._past.hand_overs()
+            keys = history_of_system(self._files, names_of_system, self._vkeys, known=stated)
             self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
         self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
         self._hear_rotations()
@@ -172,6 +183,7 @@ class _Verification:
         if keys is None:
             what = "no verifier keys, so that nobody's signature was checked; the system log's come with --vkey"
             findings.not_assessed("NO-VKEY", what, axis="integrity")
+        names = self._past.unsettled(log, names)
         self._anchors[log] = take_anchors(names)
         sizes = {pin.states.size for pin in pins} | self._anchors[log].keys()
         if log != SYSTEM_LOG:
@@ -186,7 +198,10 @@ class _Verification:
             findings=findings,
             progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
             wanted=frozenset(held.digest for held in self._promises),
+            memory=self._past.log(log),
         )
+        self._past.tell(log, findings)
+        self._examinations[log] = examination
         self._logs[log] = examination.run(sizes)
         check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
@@ -201,9 +216,13 @@ class _Verification:
             log_keys=[key for pair in pairs for key in (pair.ed25519, pair.mldsa44)],
             findings=self._findings,
         )
+        self._past.require_same_witnesses(check.not_witnesses)
         for log in logs:
-            anchors = check.check(log, self._anchors[log.name], self._keys.get(log.name))
+            names, before = self._past.anchors(log.name, self._anchors[log.name])
+            anchors = check.check(log, names, self._keys.get(log.name), before)
             check.conclude(log, anchors, pinned=pinned.get(log.name))
+            self._anchored[log.name] = anchors.counted
+        self._not_witnesses = check.not_witnesses
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -306,6 +325,29 @@ class _Verification:
         if digest != recorded:
             what = f"{CONFIG_NAME}: not the configuration that the newest config.change records"
             findings.fail("CONFIG-UNRECORDED", what, axis="authority")
+
+    # --- from one verification to the next -----------------------------------------------------------------------
+
+    def remember(self, *, made_us: int) -> Memory | None:
+        """What the next run may take from this one; nothing where anything failed, or no signature was checked."""
+        if self._vkeys is None or any(self._findings.overall(axis) == "FAIL" for axis in AXES):
+            return None
+        return Memory(
+            origin=self._vkeys.origin,
+            made_us=made_us,
+            roots=self._past.rules.roots,
+            policy=self._past.rules.policy,
+            manifest=self._past.rules.manifest,
+            not_witnesses=self._not_witnesses,
+            logs={
+                name: examination.remember(
+                    self._files.read(f"logs/{name}/heads/{self._logs[name].size}", bytes_max=NOTE_SIZE_MAX).decode(),
+                    anchors_seen=sorted(self._anchors[name]),
+                    anchored=self._anchored[name],
+                )
+                for name, examination in self._examinations.items()
+            },
+        )
 
     # --- the report ----------------------------------------------------------------------------------------------
 

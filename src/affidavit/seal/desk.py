@@ -159,7 +159,7 @@ class Desk:
     def quick(self, body: dict[str, Any]) -> Reply | Later | None:
         """Rows for a follower that keeps up, without waiting for the cut under way; ``None`` where that cannot be.
 
-        Any thread may ask: what it reads is a number, a dict that only grows by whole entries, and `RecentRecords`.
+        Any thread may ask: what it reads is a number, dicts that only grow by whole entries, and `RecentRecords`.
         """
         try:
             request = msgspec.convert(body, _Rows | _Spell)
@@ -170,12 +170,10 @@ class Desk:
         follower = self._followers.get(request.follower)
         if follower is None or request.start < follower.start:
             return None
-        log = self._sealer.logs[follower.log]
-        if log.recent is None:
-            return None
-        size = log.writer.size
+        size = self._sealer.logs[follower.log].writer.size
         end = min(size, request.start + GATHER_LEAVES_MAX)
-        items = log.recent.run(request.start, end=end, bytes_max=GATHER_BYTES_MAX)
+        recent = self._gatherers[follower.log].recent  # that of a log is there before its first follower
+        items = recent.run(request.start, end=end, bytes_max=GATHER_BYTES_MAX)
         return self._followed(follower.log, items, size=size) if items else None
 
     def _spell(self, request: _Spell) -> Later:

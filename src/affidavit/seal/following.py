@@ -37,7 +37,8 @@ class Gatherer:
     def __init__(self, *, opener: Opener, reader: LogReader, recent: RecentRecords) -> None:
         self._opener: Final = opener
         self._reader: Final = reader
-        self._recent: Final = recent
+        self.recent: Final = recent
+        """New records of the log, kept for whoever follows it."""
         self._metas: OrderedDict[str, bytes] = OrderedDict()  # call → meta of an intent that was opened
 
     def gather(self, start: int, *, size: int) -> list[Unmasked]:
@@ -46,7 +47,7 @@ class Gatherer:
         held = again = 0
         start = max(start, self._reader.minimum_index(size=size))  # what was pruned is nowhere any more
         for leaf in range(start, min(size, start + GATHER_LEAVES_MAX)):
-            item = self._recent.get(leaf)
+            item = self.recent.get(leaf)
             if item is None:
                 again += 1
                 item = self.one(leaf, size=size)

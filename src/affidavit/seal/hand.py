@@ -105,7 +105,10 @@ class HelpingHand:
 
     def collect(self) -> list[Result]:
         """Receive the oldest batch's results."""
-        data = receive(self._socket)
+        try:
+            data = receive(self._socket)
+        except OSError:  # it died with something of ours unread
+            data = None
         if data is None:
             message = "the process that reads records for the sealer ended; nothing is lost, the sealer starts again"
             raise SealingError(message)

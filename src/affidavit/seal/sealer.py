@@ -149,9 +149,6 @@ class Sealer:
             if name not in self.logs:
                 self._open_log(name, origin)
         self._replay_stages()
-        for name, origin in self._known_projects().items():
-            if name not in self.logs:
-                self._open_log(name, origin)
         self._recover()
         self._begin_epochs()
         self._publish()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from affidavit.errors import CorruptionError
-from affidavit.ledger.cut import ShardReader
+from affidavit.ledger.cut import ShardReader, is_let_go
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
 from affidavit.ledger.marks import MARKS_NAME, read_marks
@@ -21,13 +21,9 @@ from affidavit.seal.calls import OpenCalls
 
 def remove_unborn_shard(directory: Path, *, disk: Disk) -> None:
     """Remove what a capture process left that died before its shard had its name; nothing was ever written to it."""
-    if ShardReader(directory.with_suffix(".tmp"), private_key=_no_key).is_dead():
+    if is_let_go(directory):
         disk.unlink(directory / "lock")
         disk.rmdir(directory)
-
-
-def _no_key(key_id: str) -> bytes:
-    raise KeyError(key_id)
 
 
 class SealingShard:

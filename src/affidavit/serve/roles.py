@@ -147,10 +147,12 @@ def _timestamps(post: Post) -> list[TimestampAttestor]:
 def _worker() -> Role:
     from affidavit.capture.clock import system_clock
     from affidavit.capture.gateway.figures import WorkerFigures
+    from affidavit.capture.gateway.heads import PublishedHeads
     from affidavit.capture.gateway.worker import run
     from affidavit.ledger.boot import open_shard
     from affidavit.ledger.directory import Disk
     from affidavit.ledger.figures import service_of
+    from affidavit.ledger.layout import DataLayout
     from affidavit.ledger.places import FINGERPRINT_KEY_NAME
     from affidavit.ledger.promise_key import open_promise_signer
     from affidavit.serve.gateway import gateway_admission, gateway_promises, gateway_settings
@@ -182,6 +184,7 @@ def _worker() -> Role:
             clock=clock,
             figures=figures,
             promises=gateway_promises(post.places, settings.projects, signer=signer, clock=clock, random=os.urandom),
+            heads=PublishedHeads(DataLayout(post.places.data)),
             on_ready=post.ready,
         )
 

@@ -109,7 +109,7 @@ class KeyHistory(msgspec.Struct, frozen=True):
         verify_rotation(rotation, old=self.newest)
         if len(self.generations) >= GENERATIONS_MAX:
             raise FormatError(f"a log with more than {GENERATIONS_MAX} pairs of keys is refused")
-        if len(self.generations) > 1 and rotation.after <= self.generations[-1][0]:
+        if rotation.after <= self.generations[-1][0]:
             raise FormatError("a rotation does not come after the one before")
         generations = (*self.generations, (rotation.after, rotation.vkeys))
         return KeyHistory(generations, self.revoked, (*self.hand_overs, rotation))

@@ -124,9 +124,15 @@ def tile_at(*, level: int, index: int, size: int) -> Tile:
     return Tile(level, index, width)
 
 
-def tiles_of(size: int) -> Iterator[Tile]:
-    """Every bundle and every tile of a tree of this size: bundles first, then upwards (tlog-tiles, "Partial Tiles")."""
-    yield from tiles_between(0, size)
+def tiles_of(size: int, *, first: Callable[[int], int] = lambda _: 0) -> Iterator[Tile]:
+    """Every bundle and every tile of a tree of this size: bundles first, then upwards (tlog-tiles, "Partial Tiles").
+
+    `first` says for each level from which index on.
+    """
+    check_size(size)
+    for level, count in _levels(size):
+        for index in range(first(level), -(-count // TILE_WIDTH)):
+            yield Tile(level, index, min(count - index * TILE_WIDTH, TILE_WIDTH))
 
 
 def tiles_between(old_size: int, new_size: int) -> Iterator[Tile]:

@@ -188,7 +188,7 @@ def _parse(data: bytes) -> _Signed:
     content.end()
     certificates = Elements(found.content if (found := body.take_if(context(0))) else b"")
     ders: list[bytes] = []
-    while not certificates.at_end and len(ders) <= CERTIFICATES_MAX:
+    while not certificates.at_end and len(ders) < CERTIFICATES_MAX:
         ders.append(certificates.take(SEQUENCE).raw)
     certificates.end()
     body.take_if(context(1))  # revocation lists

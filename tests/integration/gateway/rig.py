@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.admission import Admission
+from affidavit.capture.gateway.heads import PublishedHeads
 from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
@@ -308,10 +309,12 @@ class Rig:
         clock: Clock | None = None,
         admission: Admission | None = None,
         promises: Promises | None = None,
+        heads: PublishedHeads | None = None,
         counted: frozenset[str] = frozenset(),
     ) -> None:
         self.admission = admission
         self.promises = promises
+        self.heads = heads
         self.before: Callable[[str, str], None] = lambda _operation, _path: None
         """Called ahead of each file operation, in the thread that makes it; may raise or wait."""
         self.provider = Provider(script or json_answer())
@@ -471,6 +474,7 @@ class Rig:
             random=os.urandom,
             admission=self.admission,
             promises=self.promises,
+            heads=self.heads,
         )
         self.gateway = Gateway(self.state)
         listener = socket.create_server(("127.0.0.1", 0))

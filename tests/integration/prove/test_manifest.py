@@ -30,8 +30,9 @@ from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.cosignature import sign_checkpoint
 from affidavit.tlog.manifest import Generation, LogEntry, Manifest, Revoked, open_manifest, sign_manifest
 from affidavit.tlog.note import Ed25519Signer, parse_note, parse_vkey
+from affidavit.tlog.rotation import format_keys_file, key_history, parse_keys_file, sign_rotation
 from tests.integration.prove.ledgers import start, verdicts, verdicts_of_json
-from tests.integration.prove.test_rotations import keys_of, resign, some_calls
+from tests.integration.prove.test_rotations import keys_of, pair, resign, some_calls
 from tests.support.installation import ORIGIN_PREFIX, Installation
 
 pytestmark = pytest.mark.usefixtures("quick_signatures")
@@ -369,14 +370,37 @@ def test_what_still_signs_is_not_revoked(world: World) -> None:
 
 
 def test_published_keys_that_contradict_the_last_manifest_are_not_signed(world: World) -> None:
+    good = open_manifest(world.places.manifest.read_bytes(), root=world.root.key)
+    entry = good.of("default")
+    assert entry is not None
+    first, second = entry.generations
+    third = Generation(second.from_size + 9, first.vkeys)
+    ghost = LogEntry("ghost", f"{ORIGIN_PREFIX}/ghost", (first,), ())
+    for known, log in (
+        (changed(good, generations=(first, second, third)), "default"),
+        (changed(good, generations=(first, Generation(second.from_size + 1, second.vkeys))), "default"),
+        (msgspec.structs.replace(good, logs=(good.logs[0], ghost, good.logs[1])), "ghost"),
+    ):
+        before = written(world.places.manifest, known, world).read_bytes()
+        with pytest.raises(LayoutError, match=f"keys of log {log} are not those of the last manifest"):
+            world.renew()
+        assert world.places.manifest.read_bytes() == before
+
+
+def test_published_keys_that_did_not_sign_the_newest_head_are_not_signed(world: World) -> None:
+    """A thief of old seeds who has the machine publishes a hand-over of their own, before the root key has heard."""
     path = world.places.public / "default.keys"
-    kept = path.read_bytes()
-    path.write_bytes((world.places.public / "system.keys").read_bytes())
+    kept, new = path.read_bytes(), pair(b"n" * 32, "default")
+    old = parse_keys_file(kept)
+    rotation = sign_rotation(after=old.generations[1][0], old=world.stolen, new=new)
+    world.places.manifest.write_bytes(world.first)
+    path.write_bytes(format_keys_file(key_history(old.first).extended(rotation)))
     try:
-        with pytest.raises(LayoutError, match="not those of the last manifest"):
+        with pytest.raises(LayoutError, match="newest head of log default"):
             world.renew()
     finally:
         path.write_bytes(kept)
+    assert world.renew().serial == 2
 
 
 def test_a_manifest_that_is_lost_is_not_begun_again(world: World) -> None:

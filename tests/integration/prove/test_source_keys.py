@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from affidavit.capture.clock import Clock
 from affidavit.capture.pulse import Pulse
 from affidavit.ledger.wal import Shard
+from affidavit.prove.memory import format_memory, parse_memory
+from affidavit.prove.since import verify_since
 from affidavit.text import b64u
 from affidavit.tlog.note import Ed25519Signer, format_vkey
 from affidavit.tlog.source import voucher_text
@@ -332,3 +334,35 @@ def test_each_boot_has_a_key_of_its_own_and_a_restart_of_the_sealer_breaks_no_ch
     log = LogFiles.read(hand.installation.data.directory, LOG)
     keys = {log.leaf(at)["data"]["key"] for at in log.find("source.start")}
     assert len(keys) == 2
+
+
+def test_a_verifier_that_comes_back_goes_on_with_the_chain(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / "house")
+    shard, pulse = hand.shard(), hand.pulse()
+    pulse.begin(shard)
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    hand.installation.drain()
+    hand.installation.sealer.settle()
+    data, vkeys = hand.installation.data.directory, hand.installation.vkeys_file.read_bytes()
+    first, memory = verify_since(data, None, vkeys=vkeys, made_us=clock_us())
+    assert memory is not None, first.findings
+    write_call(shard, REQUEST, RESPONSE)
+    pulse.end(shard)
+    hand.finish(shard)
+    again, fresh = verify_since(data, parse_memory(format_memory(memory)), vkeys=vkeys, made_us=clock_us())
+    assert fresh is not None
+    assert again.authority == "OK", again.findings
+    assert "READ-AGAIN" not in {finding.code for finding in again.findings}
+
+    def forge(log: LogFiles) -> None:
+        at = log.find("llm.request")[-1]
+        leaf = log.leaf(at)
+        leaf["src"]["digest"] = b64u(bytes(32))
+        log.put_leaf(at, leaf)
+
+    kept = memory.logs[LOG].head.encode()
+    insider = Insider(copy_of(data, tmp_path / "data"), hand.installation.keys)
+    insider.rewrite(LOG, forge, kept=(kept,))
+    forged, _ = verify_since(insider.data, memory, vkeys=vkeys, made_us=clock_us())
+    assert ("authority", "SOURCE-KEY") in {(finding.axis, finding.code) for finding in forged.findings}

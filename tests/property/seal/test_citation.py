@@ -253,6 +253,30 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, citations._conversations.values())) <= CONVERSATIONS_A_SCOPE_MAX
 
 
+def test_strings_within_a_value_that_is_cited_whole_are_not_looked_at_again() -> None:
+    """A tool definition is shared as one value; the long strings in it are part of that."""
+    world = World()
+    value = json.dumps({"description": "d" * STRING_BYTES_MIN, "more": "m" * STRING_BYTES_MIN}).encode()
+    world.owned[0] = (APP, value)
+    wire = b'{"tools":[' + value + b'],"text":"' + b"t" * STRING_BYTES_MIN + b'"}'
+    at = wire.index(value)
+    layout = world.send(SCOPES[0], wire, is_json=True, shared={at: Citation(0, 0, len(value), 5)}, now_s=9)
+    assert b"dd" not in layout.owned
+    assert b"mm" not in layout.owned
+    assert b"tt" in layout.owned
+    assert (world.cited, layout.oldest_s) == (1, 5)
+    again = world.send(SCOPES[0], b'{"text":"' + b"d" * STRING_BYTES_MIN + b'"}', is_json=True, now_s=9)
+    assert b"dd" in again.owned, "what the app owns as a whole is no string of this person's"
+
+
+def test_citations_that_lie_side_by_side_become_one() -> None:
+    builder = module._Builder(9)
+    for citation in (Citation(3, 0, 5), Citation(3, 5, 2), Citation(3, 8, 1), Citation(4, 9, 1)):
+        builder.cite(citation)
+    layout = builder.layout(oldest_s=0)
+    assert parse_layout(layout, leaf=9) == [Citation(3, 0, 7), Citation(3, 8, 1), Citation(4, 9, 1)]
+
+
 # --- layouts that nobody of ours wrote --------------------------------------------------------------------------------
 
 
@@ -309,3 +333,11 @@ def test_a_small_layout_does_not_become_a_flood() -> None:
     layout = Layout((leb128(len(owned) << 1 | 1) + leb128(1) + leb128(0)) * 2_000, b"")
     with pytest.raises(CorruptionError, match="larger"):
         assemble(layout, leaf=1, owned_by=lambda _: owned)
+
+
+def test_a_citation_of_an_unknown_age_is_as_old_as_the_rest() -> None:
+    world = World()
+    world.owned[0] = (APP, b'"' + b"v" * 300 + b'"')
+    wire = b'{"a":"' + b"v" * 300 + b'"}'
+    layout = world.send(SCOPES[0], wire, is_json=True, shared={5: Citation(0, 0, 302)}, now_s=9)
+    assert layout.oldest_s == 9

@@ -7,16 +7,20 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from affidavit.api import http as module
 from affidavit.api.http import EventAnswer, HttpDoor, SearchAnswer, StatsAnswer, application, hosts_of
+from affidavit.api.trees import Trees
 from affidavit.errors import AccessRefusedError, FormatError, NotDurableError, NotFoundError, SealingError
+from affidavit.ledger.layout import DataLayout
 from affidavit.seal.masked import MaskedRow
 
 TOKEN = "t" * 64
+GOLDEN = Path(__file__).resolve().parents[2] / "golden/v1/data"
 
 
 class Answers:
@@ -68,12 +72,22 @@ class Door:
         app = application(
             answers=self.answers,
             monitor=Monitor(),
+            trees=Trees(DataLayout(GOLDEN)),
             token=TOKEN.encode(),
             hosts=hosts_of(f"127.0.0.1:{self.port}"),
             version="0",
         )
         self.door = HttpDoor(app, listening=self.listening)
         self.door.start()
+
+    def raw(self, path: str) -> tuple[int, bytes, dict[str, str]]:
+        """An answer that is no text."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content, dict(answer.headers)
 
     def get(self, path: str, *, token: str | None = TOKEN, host: str | None = None) -> tuple[int, Any, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -101,6 +115,26 @@ def door(running: Door) -> Door:
     running.answers.asked.clear()
     running.answers.error = None
     return running
+
+
+def test_heads_and_tiles_are_served_and_entries_are_not(door: Door) -> None:
+    tree = GOLDEN / "logs/default/tree"
+    tiles = [path.relative_to(tree) for path in tree.rglob("*") if path.is_file() and "entries" not in path.parts]
+    assert len(tiles) > 1
+    for path in tiles:
+        status, content, headers = door.raw(f"/v1/logs/default/{path}")
+        assert (status, content) == (200, (tree / path).read_bytes())
+        assert headers["content-type"] == "application/octet-stream"
+    assert door.get("/v1/logs/default/checkpoint", token=None)[0] == 401
+    entries = next(path.relative_to(tree) for path in tree.rglob("*") if path.is_file() and "entries" in path.parts)
+    for path in (
+        f"default/{entries}",
+        *("nobody/checkpoint", "default/tile/0/999", "default/tile/00/000", "default/../system/checkpoint"),
+        *("default/heads/1", "default/tile/0/../0/000", "default/%2e%2e/%2e%2e/FORMAT", "..%2fdefault/checkpoint"),
+    ):
+        status, body, _ = door.get(f"/v1/logs/{path}")
+        assert status == 404, path
+        assert "error" in body
 
 
 def test_a_search_and_its_parameters(door: Door) -> None:

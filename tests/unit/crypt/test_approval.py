@@ -1,5 +1,7 @@
 """An approval is of one act, in one log, to the letter."""
 
+from hashlib import sha256
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -51,3 +53,11 @@ def test_approvals_are_sorted_by_name() -> None:
 @pytest.mark.parametrize("key", [b"", bytes(31), b"\xff" * 32, bytes(33)])
 def test_a_key_that_is_none_approves_nothing(key: bytes) -> None:
     assert not is_approved_by(key, message=b"m", signature=bytes(64))
+
+
+def test_the_message_is_that_of_the_format() -> None:
+    """docs/formats.md, section 18: members in order, no blank between them, and the approvals left out."""
+    data = {"b": [1, "ö"], "a": {"y": 1, "x": 2}, "approvals": [{"approver": "ada", "signature": "s"}]}
+    scope = rb'{"a":{"x":2,"y":1},"b":[1,"\u00f6"]}'
+    expected = b"affidavit/approval/v1\0" + b"\0\x0flog.example/abc" + b"\0\7erasure" + sha256(scope).digest()
+    assert approval_message(origin="log.example/abc", kind="erasure", data=data) == expected

@@ -49,7 +49,8 @@ def test_places_are_those_of_the_format() -> None:
     origin = b"\0\x03o/l"
     place = Place("o/l")
     assert place.body(record) == b"affidavit/body/v1\0" + origin + bytes.fromhex(record.replace("-", "")) + b"\0\0\0\1"
-    assert place.header(record, key_version=258)[-4:] == b"\0\0\1\2"
+    raw = bytes.fromhex(record.replace("-", ""))
+    assert place.header(record, key_version=258) == b"affidavit/header/v1\0" + origin + raw + b"\0\0\1\2"
     assert place.row(5, version=2) == b"affidavit/sheet/v1\0" + origin + b"\0\0\0\0\0\0\0\5\0\0\0\2"
 
 

@@ -46,6 +46,7 @@ def test_the_public_half_that_writers_read_belongs_to_the_private_half(bench: Be
     keys = bench.open()
     public = read_sealing_key(bench.places)
     assert public.id == keys.current_id
+    assert len(bytes.fromhex(public.id)) == 4
     private = X25519PrivateKey.from_private_bytes(keys.private(public.id))
     assert private.public_key().public_bytes_raw() == public.public
     assert (bench.places.keys / "sealing" / public.id).stat().st_mode & 0o777 == 0o600
@@ -102,7 +103,7 @@ def test_when_an_old_private_half_dies(
             keys.private(old)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../sealing", "no such key"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../sealing", "../public/sealing.json", "no such key"])
 def test_a_name_of_no_key(bench: Bench, name: str) -> None:
     with pytest.raises(KeyMissingError):
         bench.open().private(name)
@@ -172,3 +173,26 @@ def test_the_ratchet_is_that_of_the_format() -> None:
     ratchet = Ratchet(b"k" * 32)
     assert ratchet.draw() == sha256(b"\2" + b"k" * 32).digest()
     assert ratchet.draw() == sha256(b"\2" + sha256(b"\1" + b"k" * 32).digest()).digest()
+
+
+def test_a_ratchet_begins_with_what_the_format_says() -> None:
+    """docs/formats.md, section 8, with HKDF (RFC 5869) written out."""
+    import hmac
+    from hashlib import sha256
+
+    sealing = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+    ephemeral = X25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
+    eph, public = (key.public_key().public_bytes_raw() for key in (ephemeral, sealing))
+    secret = ephemeral.exchange(sealing.public_key())
+    pseudorandom = hmac.digest(eph + public, secret, "sha256")
+    state = hmac.digest(pseudorandom, b"affidavit/wal/v1\0" + b"worker0.AAAAAAAA/00000001" + b"\1", "sha256")
+    found = decapsulate(sealing.private_bytes_raw(), ephemeral_public=eph, place=b"worker0.AAAAAAAA/00000001")
+    assert found.draw() == sha256(b"\2" + state).digest()
+
+
+def test_a_step_to_where_the_ratchet_stands_is_none() -> None:
+    ratchet, other = Ratchet(b"k" * 32), Ratchet(b"k" * 32)
+    ratchet.skip_to(0)
+    assert ratchet.draw() == other.draw()
+    ratchet.skip_to(1)
+    assert (ratchet.index, ratchet.draw()) == (1, other.draw())

@@ -230,6 +230,52 @@ def test_garbage_ends_its_own_connection_only(serve, deep):
         channel.call({})
 
 
+def test_who_hangs_up_within_a_message_said_nothing(serve, deep):
+    asked = []
+    serve(lambda *question: asked.append(question) or Reply({}))
+    for said in (b"\0", b"\0\0\0\7", b'\0\0\0\7{"a":1', b'\0\0\0\x0b{"parts":1}\0\0\0\5ab'):
+        with connect(deep, "test") as channel:
+            channel._socket.sendall(said)
+            channel._socket.shutdown(socket.SHUT_WR)
+            assert channel.receive() is None
+    assert asked == []
+
+
+def test_an_answer_that_breaks_off_is_none():
+    ours, theirs = socket.socketpair()
+    with Channel(ours, name="test") as channel, theirs:
+        theirs.sendall(b"\0\0\0\7{")
+        theirs.close()
+        with pytest.raises(ServiceError, match="broke off the connection; nothing durable was lost"):
+            channel.receive()
+
+
+def test_a_connection_that_is_gone_before_it_is_taken_disturbs_nobody(serve, deep):
+    """Gone, or no descriptor is left for it: the next one is answered."""
+    server = serve(nothing).server
+    listening = server._socket
+    lost = [OSError(24, "Too many open files")]
+
+    class Lossy:
+        """The listening socket, whose first connection is lost."""
+
+        def accept(self):
+            accepted = listening.accept()
+            if lost:
+                accepted[0].close()
+                raise lost.pop()
+            return accepted
+
+    server._socket = Lossy()
+    try:
+        with connect(deep, "test") as channel, pytest.raises(ServiceError, match="broke off"):
+            channel.call({})
+        with connect(deep, "test") as channel:
+            channel.call({})
+    finally:
+        server._socket = listening
+
+
 def test_the_socket_is_for_its_owner_only(serve, deep):
     serve(nothing)
     assert stat.S_IMODE((deep / "test.sock").stat().st_mode) == 0o600
@@ -241,6 +287,20 @@ def test_another_user_is_refused_on_both_ends(serve, deep, monkeypatch):
     monkeypatch.setattr(module, "_PEER", FakePeer(815))
     with pytest.raises(ServiceError, match="belongs to another user"):
         connect(deep, "test")
+
+
+def test_a_stranger_is_hung_up_on_and_the_next_one_is_answered(serve, deep, monkeypatch):
+    asked = []
+    serve(lambda *question: asked.append(question) or Reply({}))
+    with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as stranger:
+        patch.setattr(module.os, "geteuid", lambda: 4711)
+        patch.setattr(module, "_PEER", FakePeer(815))
+        with module._address(deep, "test") as address:
+            stranger.connect(address)
+        assert stranger.recv(1) == b"", "nothing is said to them"
+    with connect(deep, "test") as channel:
+        channel.call({"op": "x"})
+    assert len(asked) == 1
 
 
 class FakePeer:

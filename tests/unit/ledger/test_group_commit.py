@@ -22,9 +22,12 @@ class Trace:
         self.operations = []
         self.failing = None
         self.gate = None
+        self.within_sync = threading.Event()
 
     def __call__(self, operation, _path):
         self.operations.append((operation, threading.current_thread() is threading.main_thread()))
+        if operation == "fdatasync":
+            self.within_sync.set()
         if operation == "fdatasync" and self.gate is not None:
             assert self.gate.wait(10)
         if operation == self.failing:
@@ -52,6 +55,7 @@ def run(tmp_path, body, *, sync_s=0.0, on_failure=None):
         commit = GroupCommit(shard, loop=asyncio.get_running_loop(), on_failure=on_failure)
         commit._sync_s = sync_s
         trace.operations.clear()
+        trace.within_sync.clear()
         try:
             await body(commit, trace)
         finally:
@@ -67,6 +71,11 @@ def put(commit):
 
 def names(trace):
     return [operation for operation, _ in trace.operations]
+
+
+async def syncing(trace):
+    """Until the thread is within a sync."""
+    assert await asyncio.to_thread(trace.within_sync.wait, 10)
 
 
 def test_flush_and_sync_come_before_their_callbacks(tmp_path, sync_s, monkeypatch):
@@ -182,7 +191,7 @@ def test_a_failure_during_a_sync_wins_over_its_success(tmp_path):
         trace.gate = threading.Event()
         put(commit)
         waiting = asyncio.create_task(commit.durable())
-        await asyncio.sleep(0.05)
+        await syncing(trace)
         synced_to = commit.shard.synced_to
         commit.fail(NotDurableError("meanwhile"))
         trace.gate.set()
@@ -272,3 +281,51 @@ def test_a_waiter_that_gave_up_is_no_trouble(tmp_path):
         await commit.durable()
 
     run(tmp_path, body)
+
+
+def test_who_waits_is_counted_and_each_sync_is_told(tmp_path):
+    async def body(commit, trace):
+        took = []
+        commit._on_sync = took.append
+        assert commit.waiting == 0
+        put(commit)
+        commit.after_flush(lambda _: None)
+        commit.after_sync(lambda _: None)
+        assert commit.waiting == 2
+        await commit.durable()
+        assert commit.waiting == 0
+        assert len(took) == 1
+        assert took[0] >= 0
+
+    run(tmp_path, body)
+
+
+def test_who_needs_only_the_flush_causes_no_sync(tmp_path):
+    async def body(commit, trace):
+        put(commit)
+        flushed = asyncio.get_running_loop().create_future()
+        commit.after_flush(flushed.set_result)
+        assert await flushed is None
+        assert names(trace) == ["write"]
+
+    run(tmp_path, body)
+
+
+def test_a_sync_that_fails_after_the_shard_died_is_told_once(tmp_path):
+    """Whoever waited has had their error; the failure that came first is the one that counts."""
+    failures = []
+
+    async def body(commit, trace):
+        trace.gate, trace.failing = threading.Event(), "fdatasync"
+        put(commit)
+        waiting = asyncio.create_task(commit.durable())
+        await syncing(trace)
+        commit.fail(NotDurableError("the first"))
+        trace.gate.set()
+        with pytest.raises(NotDurableError, match="the first"):
+            await waiting
+        await asyncio.sleep(0.05)
+        assert str(commit.error) == "the first"
+
+    run(tmp_path, body, sync_s=1e9, on_failure=failures.append)
+    assert len(failures) == 1

@@ -100,3 +100,11 @@ def test_room_that_cannot_be_made_leaves_nothing(tmp_path: Path, failing: str) -
 def test_anything_can_be_read(data: bytes) -> None:
     assert parse_marks(data) == {} or data.startswith(MAGIC)
     parse_marks(MAGIC + data)
+
+
+def test_letting_go_twice_is_fine(tmp_path: Path) -> None:
+    marks = Marks(tmp_path, logs=LOGS, disk=Disk())
+    marks.count("default")
+    marks.close()
+    marks.close()
+    assert read_marks(tmp_path) == {"default": 1}

@@ -215,6 +215,13 @@ def test_a_file_in_place_of_a_directory_is_refused(places):
     assert "is not a directory" in refusal(places)
 
 
+def test_a_file_in_place_of_the_key_directory_is_refused(places):
+    places.keys.write_text("x")
+    assert f"{places.keys} is not a directory" in refusal(places)
+    assert places.keys.read_text() == "x"
+    assert not places.data.exists()
+
+
 def test_a_ledger_of_another_format_is_refused(places):
     take(places).close()
     (places.data / "FORMAT").write_bytes(b"affidavit-ledger v2\n")
@@ -283,6 +290,30 @@ def test_a_second_service_is_refused_and_told_who_is_there(places):
     take(places).close()
 
 
+def test_a_reading_is_told_that_the_service_that_is_there_does_not_answer(places):
+    lease = take(places)
+    assert f"held by process {os.getpid()}, whose service does not answer" in refusal(places, purpose="reading")
+    (places.keys / "lock").write_bytes(b"taken an instant ago")
+    message = refusal(places, purpose="reading")
+    assert "held by another process" in message
+    assert "kill <pid>" in message
+    lease.close()
+
+
+def test_a_holder_of_another_user_is_alive(places, monkeypatch):
+    """Who may not be signalled is there; it is not waited for as for one that has gone."""
+    lease = take(places)
+
+    def forbidden(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    slept: list[float] = []
+    refusal(places, sleep=slept.append)
+    assert sum(slept) < 1
+    lease.close()
+
+
 def test_two_key_directories_cannot_serve_one_data_directory_at_once(places, tmp_path):
     """The data directory has a lock of its own: keys copied elsewhere do not open a second door."""
     lease = take(places)
@@ -347,3 +378,24 @@ def test_what_an_installation_file_says():
     assert msgspec.json.decode(text, type=Installation) == Installation(
         id="00", data="/d", device=1, inode=2, created_us=3
     )
+
+
+def test_vkeys_of_a_log_are_told_from_those_of_another_the_newest_last(places):
+    assert places.system_vkeys == places.keys / "public" / "system.vkeys"
+    assert places.all_vkeys("default") == []
+    places.public.mkdir(parents=True)
+    for name in ("default.10.vkeys", "default.2.vkeys", "default.x.vkeys", "default2.1.vkeys", "default.vkeys"):
+        (places.public / name).touch()
+    assert [path.name for path in places.all_vkeys("default")] == [
+        "default.2.vkeys",
+        "default.10.vkeys",
+        "default.vkeys",
+    ]
+    (places.public / "default.vkeys").unlink()
+    assert [path.name for path in places.all_vkeys("default")] == ["default.2.vkeys", "default.10.vkeys"]
+
+
+def test_nobody_holds_what_is_not_there(places):
+    assert holder_of(places) is None
+    places.keys.write_text("a file")
+    assert holder_of(places) is None

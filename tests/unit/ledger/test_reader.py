@@ -12,7 +12,7 @@ from affidavit.errors import FormatError
 from affidavit.ledger import reader as module
 from affidavit.ledger.layout import LogLayout
 from affidavit.ledger.leaf import Leaf, Source, format_leaf
-from affidavit.ledger.reader import LogReader, head_size
+from affidavit.ledger.reader import LogReader, check_ids, head_size
 from affidavit.tlog.edge import EMPTY_EDGE, grow
 from tests.support.installation import Installation, new_id
 
@@ -115,7 +115,9 @@ def test_a_damaged_map_of_ids_is_made_again(log: Log, what: str) -> None:
     require_found(log, LogReader(log.layout))
     path = log.layout.ids(0)
     whole = path.read_bytes()
+    assert check_ids(path)
     path.write_bytes(variants(whole)[what])
+    assert not check_ids(path)
     require_found(log, LogReader(log.layout))
     assert path.read_bytes() == whole
 

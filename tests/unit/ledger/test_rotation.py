@@ -95,6 +95,16 @@ def test_what_was_signed_already_is_not_handed_over(directory: Path) -> None:
     assert signer.rotations("default") == ()
 
 
+def test_a_hand_over_does_not_lie_far_ahead(directory: Path) -> None:
+    """Whoever may ask could otherwise see to it that keys never change again."""
+    signer = make_signer(directory)
+    sign(signer, 0, 5)
+    for after in (7, 2**63 - 1, 2**64, -1):
+        with pytest.raises(SignerRefusedError, match="cannot change its keys"):
+            signer.rotate(log="default", after=after)
+    assert signer.rotate(log="default", after=6).after == 6
+
+
 def test_keys_without_a_state_are_no_new_log(directory: Path) -> None:
     signer = make_signer(directory)
     sign(signer, 0, 3)
@@ -233,3 +243,13 @@ def run_with_fault(directory: Path, place: int, kind: str) -> list[tuple[int, by
             continue
         at += 1
     return released
+
+
+def test_keys_that_were_destroyed_sign_nothing(directory: Path) -> None:
+    signer = make_signer(directory)
+    sign(signer, 0, 3)
+    signer.rotate(log="default", after=3)
+    sign(signer, 3, 5)
+    for opened in (signer._open("default"), make_signer(directory)._open("default")):
+        with pytest.raises(SignerRefusedError, match="are destroyed; nothing was signed"):
+            signer._pair(opened, 0, "default")

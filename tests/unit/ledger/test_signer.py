@@ -193,3 +193,24 @@ def test_a_new_log_has_signed_nothing(directory: Path, vkeys: LogVkeys) -> None:
     assert (state.origin, state.size, state.root) == (ORIGIN, 0, b64u(EMPTY_ROOT))
     for name in ("ed25519", "mldsa44", "state"):
         assert (directory / "default" / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["./default", "default/.", "../signer/default", "", ".", "default\n", "Default", "x" * 64]
+)
+def test_a_log_has_one_name(tmp_path, name):
+    """Under a second one it would have a second memory, and two heads of one size would be signed."""
+    signer = make_signer(tmp_path / "signer")
+    signer.create(log="default", origin=ORIGIN)
+    for ask in (
+        lambda: signer.create(log=name, origin=ORIGIN),
+        lambda: sign_as(signer, name),
+        lambda: signer.rotate(log=name, after=0),
+        lambda: signer.rotations(name),
+    ):
+        with pytest.raises(SignerRefusedError, match="no log can be called"):
+            ask()
+
+
+def sign_as(signer, name):
+    return signer.sign(log=name, checkpoint=head(3), old_size=0, proof=())

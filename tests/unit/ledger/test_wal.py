@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from affidavit.errors import CorruptionError, LayoutError, NotDurableError
 from affidavit.ledger import wal as module
@@ -17,8 +19,11 @@ from affidavit.ledger.frame import (
     parse_file_header,
     split_position,
 )
+from affidavit.ledger.wal import SealingKey, Shard
 from tests.support.shards import LOGS, PRIVATE, Clock, frames_of, make_reader, make_shard, read_all
 from tests.support.story import QuickDisk
+
+PUBLIC = X25519PrivateKey.from_private_bytes(PRIVATE).public_key().public_bytes_raw()
 
 
 def open_descriptors() -> int:
@@ -246,6 +251,112 @@ def test_a_frame_that_asks_for_a_key_far_away_is_refused_at_once(tmp_path: Path)
         read_all(make_reader(tmp_path))
 
 
+def rewrite_frames(directory: Path, frames: list[bytes]) -> None:
+    """The shard's one file with other frames behind its header."""
+    path = directory / "00000001"
+    data = path.read_bytes()
+    parsed = parse_file_header(data)
+    assert parsed is not None
+    path.write_bytes(data[: parsed[1]] + b"".join(frames))
+
+
+def resummed(frame: bytes) -> bytes:
+    """A frame with one byte of its ciphertext changed and a checksum that fits, which needs no key."""
+    changed = bytearray(frame)
+    changed[60] ^= 1
+    return bytes(changed[:-4]) + crc32(changed[:-4]).to_bytes(4, "big")
+
+
+def test_a_frame_that_is_missing_or_doubled_in_its_record_is_corruption(tmp_path: Path) -> None:
+    """Nothing is skipped, and nothing is counted twice: what comes before it is there, what comes behind is not."""
+    shard = make_shard(tmp_path)
+    shard.begin("default").finish(meta=b"{}", data=b"before")
+    record = shard.begin("default")
+    for data in (b"a", b"b"):
+        record.write(data=data)
+    record.finish(data=b"c")
+    shard.sync()
+    shard.begin("default").finish(meta=b"{}", data=b"behind")
+    shard.flush()
+    shard.close()
+    before, a, b, c, behind = (frame.raw for _, _, frame in frames_of(tmp_path / shard.name))
+    for damaged in ([before, a, c, behind], [before, a, a, b, c, behind], [before, a, b, b, c, behind]):
+        rewrite_frames(tmp_path / shard.name, damaged)
+        reader = make_reader(tmp_path)
+        assert [record.data for record in reader.read(dead=True)] == [b"before"]
+        with pytest.raises(CorruptionError, match="missing or doubled"):
+            reader.read(dead=True)
+    rewrite_frames(tmp_path / shard.name, [before, a, b, c, behind])
+    assert [record.data for record in read_all(make_reader(tmp_path))] == [b"before", b"abc", b"behind"]
+
+
+@pytest.mark.parametrize("is_durable", [True, False], ids=["durable", "tail"])
+def test_a_frame_that_does_not_decrypt_stops_the_shard_where_it_was_durable(tmp_path: Path, is_durable: bool) -> None:  # noqa: FBT001
+    """A record of one frame: its key is drawn when it is read first, and reading it again gives the same verdict."""
+    shard = make_shard(tmp_path)
+    for data in (b"one", b"two"):
+        shard.begin("default").finish(meta=b"{}", data=data)
+    shard.sync()
+    shard.begin("default").finish(meta=b"{}", data=b"three")
+    shard.flush()
+    shard.close()
+    one, two, three = (frame.raw for _, _, frame in frames_of(tmp_path / shard.name))
+    rewrite_frames(tmp_path / shard.name, [one, resummed(two), three] if is_durable else [one, two, resummed(three)])
+    reader = make_reader(tmp_path)
+    kept = [b"one"] if is_durable else [b"one", b"two"]
+    assert [record.data for record in reader.read(dead=False)] == kept
+    for _ in range(3):
+        if is_durable:
+            with pytest.raises(CorruptionError, match="does not decrypt"):
+                reader.read(dead=True)
+        else:
+            assert reader.read(dead=True) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"\0\0\0\5meta"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_content_that_no_writer_of_ours_makes_stops_its_shard_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, frames: int
+) -> None:
+    """Only a writer that was taken over can put it there, under a good key; the sealer must not fall over it."""
+    shard = make_shard(tmp_path)
+    shard.begin("default").finish(meta=b"{}", data=b"before")
+    record = shard.begin("default")
+    if frames == 2:
+        record.write(data=b"good")
+    monkeypatch.setattr(module, "format_content", lambda **_: content)
+    record.finish(data=b"")
+    monkeypatch.undo()
+    shard.sync()
+    shard.begin("default").finish(meta=b"{}", data=b"behind")
+    shard.flush()
+    shard.close()
+    reader = make_reader(tmp_path)
+    assert [record.data for record in reader.read(dead=True)] == [b"before"]
+    with pytest.raises(CorruptionError, match="a gap is recorded"):
+        reader.read(dead=True)
+
+
+def test_a_shard_whose_marks_cannot_be_made_takes_no_records(tmp_path: Path) -> None:
+    def before(operation: str, path: str) -> None:
+        if operation == "create" and path.endswith("marks"):
+            raise OSError(28, "No space left on device")
+
+    descriptors = open_descriptors()
+    with pytest.raises(NotDurableError, match="No space left"):
+        Shard(
+            wal_directory=tmp_path,
+            source="worker0",
+            boot="AAAAAAAA",
+            logs=LOGS,
+            sealing_key=lambda: SealingKey(id="0000002a", public=PUBLIC),
+            clock_us=Clock(),
+            disk=QuickDisk(before),
+            has_marks=True,
+        ).sync()
+    assert open_descriptors() == descriptors
+
+
 def test_an_end_of_zeros_is_looked_through_quickly(tmp_path: Path) -> None:
     shard = make_shard(tmp_path)
     shard.begin("default").finish(meta=b"{}", data=b"kept")
@@ -347,4 +458,35 @@ def test_a_digested_record_knows_what_its_leaf_will_say(tmp_path: Path) -> None:
     digests = {one.number: one.digest for one in found}
     assert digests[record.number] == record.digest
     assert set(digests) == {record.number, other.number}
+    shard.close()
+
+
+def test_a_file_that_is_being_begun_is_waited_for(tmp_path: Path) -> None:
+    """Its writer lives: a header that is not whole yet is neither damage nor an end."""
+    clock = Clock()
+    shard = make_shard(tmp_path, clock=clock)
+    shard.begin("default").finish(meta=b"{}", data=b"one")
+    shard.sync()
+    clock.age()
+    shard.begin("default").finish(meta=b"{}", data=b"two")
+    shard.sync()
+    path = tmp_path / shard.name / "00000002"
+    whole, reader = path.read_bytes(), make_reader(tmp_path)
+    for length in (0, 5, 40):
+        path.write_bytes(whole[:length])
+        reader.read(dead=False)
+        assert reader.read(dead=False) == []
+        assert reader.at_end
+    path.write_bytes(whole)
+    assert [record.data for record in reader.read(dead=False)] == [b"two"]
+    shard.close()
+
+
+def test_the_newest_number_of_a_log_is_that_of_its_last_whole_record(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path)
+    assert shard.last_seq("default") == 0
+    for number in range(1, 4):
+        assert shard.begin("default").finish(data=b"x") == number == shard.last_seq("default")
+    shard.begin("default").write(data=b"not whole")
+    assert (shard.last_seq("default"), shard.last_seq("other")) == (3, 0)
     shard.close()

@@ -231,6 +231,22 @@ def test_files_that_do_not_agree_with_their_head_are_not_written_on(bench: Bench
         bench.open()
 
 
+def test_tiles_above_the_leaves_that_lead_elsewhere_are_not_written_on(bench: Bench) -> None:
+    """With a whole bundle there is no partial one to compare: the root itself tells."""
+    writer = bench.open()
+    writer.publish(bench.part(writer, 256))
+    path = bench.layout.tree / "tile" / "1" / "000.p" / "1"
+    path.write_bytes(path.read_bytes()[::-1])
+    before = bench.files()
+    with pytest.raises(CorruptionError, match="do not agree with its head"):
+        bench.open()
+    path.write_bytes(path.read_bytes()[::-1])
+    assert bench.open().size == 256
+    with pytest.raises(CorruptionError, match="nothing was written"):
+        bench.open(origin="00.affidavit.internal/other")
+    assert bench.files().keys() == before.keys()
+
+
 def test_an_older_data_directory_is_not_continued(bench: Bench, tmp_path: Path) -> None:
     import shutil
 
@@ -289,3 +305,13 @@ def test_old_heads_go_but_for_the_last_of_a_minute_the_newest_and_those_with_anc
     assert writer.thin_heads(now_s=1_000_100, kept_s=1_000) == 0
     assert writer.thin_heads(now_s=1_010_000, kept_s=1_000) == 4
     assert {path.name for path in bench.layout.heads.iterdir()} == {"3", "15"}
+
+
+def test_each_directory_of_new_tiles_is_made_durable_once(bench: Bench) -> None:
+    writer = bench.open()
+    part = bench.part(writer, 700)
+    synced: list[str] = []
+    bench.open(lambda operation, path: synced.append(path) if operation == "fsync_directory" else None).publish(part)
+    tree = bench.layout.tree / "tile"
+    assert [synced.count(str(tree / name)) for name in ("0", "entries")] == [2, 2]  # made in its parent, then filled
+    assert {path.name for path in (tree / "entries").iterdir()} == {"000", "001", "002.p"}

@@ -387,6 +387,23 @@ def test_a_price_for_the_call_itself_is_paid_once() -> None:
     assert price.amount_nano(used(2, 1)) == 12_000_000 + 3_000
 
 
+def test_searches_of_the_web_are_paid_by_number_or_have_no_price() -> None:
+    price = table(dollars("1", "1")).price("p", "m", time_us=0)
+    assert price is not None
+    assert price.amount_nano(used(2)) == 2_000
+    assert price.amount_nano(used(2), web_searches=1) is None
+
+
+def test_usage_of_which_the_providers_own_words_are_gone_is_no_bill() -> None:
+    """What decides a price beside the counts stands only there."""
+    meaning = openai("gpt-4o", USED)
+    assert meaning.usage is not None
+    assert cost(meaning)[0] == "priced"
+    for raw in (None, b"{", b"\xff"):
+        usage = msgspec.structs.replace(meaning.usage, raw=raw)
+        assert cost(msgspec.structs.replace(meaning, usage=usage)) == NOT_PRICED
+
+
 def test_the_highest_tier_that_was_passed_holds() -> None:
     tiers = TieredPrices(base=Decimal(1), tiers=[Tier(10, Decimal(2)), Tier(20, Decimal(3))])
     price = table(ModelPrice(input_mtok=tiers, output_mtok=Decimal(0))).price("p", "m", time_us=0)

@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from affidavit.crypt.commitment import field_commitment, fields_root
 from affidavit.errors import AccessRefusedError, CorruptionError, FormatError, NotFoundError
+from affidavit.event import encode_meta
 from affidavit.ledger.channel import Reply
 from affidavit.ledger.wal import Shard
 from affidavit.seal.desk import LEAVES_MAX, Desk
 from affidavit.seal.mask_process import OwnMaskHand
 from affidavit.seal.opening import ACCESS_AGE_US_MAX, require_fresh
-from tests.support.accesses import whole_answer, write_access
+from affidavit.text import b64u, parse_b64u
+from tests.support.accesses import access_meta, whole_answer, write_access, write_follow
 from tests.support.installation import Installation, chat_request, chat_response, clock_us, write_call
 from tests.support.story import QuickDisk
 
@@ -216,3 +219,35 @@ def test_the_status(bench: Bench) -> None:
     assert body["sealed"] == {"system": bench.size("system"), "default": bench.size()}
     assert (body["open_calls"], body["problems"], body["pending_records"]) == (0, [], 0)
     assert 0 <= body["lag_s"] < 60
+
+
+def test_single_values_are_disclosed_with_what_proves_them(bench: Bench) -> None:
+    index = bench.leaves["llm.request"]
+    meta = msgspec.structs.replace(
+        access_meta((index, index + 1), view="fields"), fields=("header:model", "body:messages")
+    )
+    record = bench.shard.begin("system")
+    record.finish(meta=encode_meta(meta))
+    bench.shard.sync()
+    question = {"op": "open", "shard": bench.shard.name, "record": record.number}
+    reply = whole_answer(bench.desk, question)
+    (row,) = reply.body["rows"]
+    model, messages = row["fields"]
+    assert (model["block"], model["value"]) == ("header", ["gpt-4o", None])
+    assert (messages["block"], messages["value"]["bytes"] > 0) == ("body", True)
+    assert (reply.parts, "wire" in row) == ((), False)
+    leaf = bench.installation.opener().leaf(index, size=bench.size())
+    assert leaf.header is not None
+    shown = field_commitment(path="model", salt=parse_b64u(model["salt"]), value=b'["gpt-4o",null]')
+    others = [parse_b64u(other) for other in model["others"]]
+    assert b64u(fields_root([*others[: model["slot"]], shown, *others[model["slot"] :]])) == leaf.header.root
+
+
+def test_another_desk_over_the_same_sealer_goes_on_with_what_it_keeps(bench: Bench) -> None:
+    first, second = bench.desk, bench.open_desk()
+    whole_answer(first, write_follow(bench.shard))
+    kept = bench.installation.sealer.logs["default"].recent
+    assert kept is not None
+    whole_answer(second, write_follow(bench.shard))
+    assert bench.installation.sealer.logs["default"].recent is kept
+    assert bench.installation.sealer.logs["default"].is_pressed is False

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from affidavit.crypt.keyring import Kind
 from affidavit.errors import AccessRefusedError, FormatError
 from affidavit.ledger.wal import Shard
 from affidavit.mask import Masker
+from affidavit.seal import desk as desk_module
 from affidavit.seal import following, masking, recent
 from affidavit.seal.desk import TEXT_CHARS_MAX, TEXTS_MAX, Desk
 from affidavit.seal.mask_process import OwnMaskHand
@@ -23,8 +25,10 @@ from tests.support.installation import (
     Installation,
     chat_response,
     clock_us,
+    new_id,
     write_call,
     write_request,
+    write_response,
 )
 from tests.support.story import QuickDisk
 
@@ -313,3 +317,106 @@ def test_questions_of_readers_are_in_the_row_masked(bench: Bench) -> None:
     assert (access.user, access.view, access.opened_log) == ("uid:1000", "masked", "system")
     assert access.opened[0][0] == 0
     assert access.text == "follow"
+
+
+def rows_by_type(rows: list[MaskedRow], kind: str) -> list[MaskedRow]:
+    return [row for row in rows if row.type == kind]
+
+
+def start_again(bench: Bench) -> None:
+    """A sealer that remembers nothing: what is asked for is opened."""
+    bench.installation.stop()
+    bench.installation.open()
+    bench.installation.start()
+    bench.desk = bench.open_desk()
+    bench.shard = bench.installation.shard(source="api")
+
+
+def test_a_person_whose_key_is_gone_is_erased_in_a_rebuild_and_nobody_else(bench: Bench) -> None:
+    bench.say("mine", user="ann")
+    bench.say("yours", user="ben")
+    start_again(bench)
+    ring = bench.installation.ring
+    ring.destroy(ring.find(Kind.SUBJECT, ring.scope(Kind.SUBJECT, "default", "ann")).id)
+    anns, bens = rows_by_type(bench.pull(bench.follow()), "llm.request")
+    assert (anns.body_state, anns.mask_state, anns.text, anns.user) == ("erased", "none", "", None)
+    assert anns.model_requested == "gpt-4o", "the header stays"
+    assert (bens.body_state, bens.user) == ("open", "ben")
+    assert "yours" in bens.text
+
+
+def test_who_called_is_looked_up_where_it_is_no_longer_remembered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "METAS_MAX", 1)
+    calls = {name: write_request(bench.worker, conversation(name), user=name) for name in ("ann", "ben", "cleo")}
+    for call in calls.values():
+        write_response(bench.worker, call, chat_response("an answer"))
+    bench.worker.flush()
+    bench.installation.drain()
+    bench.installation.sealer.settle()
+    start_again(bench)
+    answers = rows_by_type(bench.pull(bench.follow()), "llm.response")
+    assert {row.call: row.user for row in answers} == {call: name for name, call in calls.items()}
+
+
+def test_an_answer_whose_question_is_not_in_the_log_names_nobody(bench: Bench) -> None:
+    """We seal no such log; its reader must not fall over it, nor take the answer for the question."""
+    bench.say("a question")
+    bench.follow()
+    gatherer = bench.desk._gatherers["default"]
+    size = bench.installation.sealer.logs["default"].writer.size
+    types = [gatherer.one(leaf, size=size).type for leaf in range(size)]
+    answer = types.index("llm.response")
+    assert gatherer._intent_of(new_id(), size=size) == b"{}"
+    gatherer._metas.clear()
+    gatherer._reader.find = lambda *_, **__: [answer]  # type: ignore[method-assign]
+    assert gatherer.one(answer, size=size).intent == b"{}"
+
+
+@pytest.mark.parametrize("bound", ["GATHER_BYTES_MAX", "OPENED_MAX", "GATHER_LEAVES_MAX"])
+def test_an_answer_to_a_follower_is_bounded_and_the_next_one_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    for number in range(3):
+        bench.say(f"question {number}")
+    start_again(bench)
+    whole = bench.pull(bench.follow())
+    monkeypatch.setattr(following, bound, 1)
+    follower, found = bench.follow(), []
+    while rows := bench.pull(follower, start=len(found)):
+        assert len(rows) == 1
+        found += rows
+        if len(found) == len(whole):
+            break
+    assert found == whole
+
+
+def test_as_many_followers_as_are_kept_and_one_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "FOLLOWERS_MAX", 2)
+    first, second = bench.follow(), bench.follow()
+    assert bench.pull(first)
+    third = bench.follow()
+    with pytest.raises(AccessRefusedError, match="Follow again"):
+        bench.pull(first)
+    assert bench.pull(second) == bench.pull(third)
+
+
+def test_a_follower_that_keeps_up_does_not_wait_for_the_sealer(bench: Bench) -> None:
+    follower = bench.follow(start=1)
+    bench.say("a question")
+    quick = bench.desk.quick
+    assert quick({"op": "status"}) is None
+    assert quick({"op": "rows", "follower": "nobody", "start": 1}) is None
+    assert quick({"op": "rows", "follower": follower, "start": 0}) is None, "that is not covered by its access event"
+    size = bench.installation.sealer.logs["default"].writer.size
+    first = bench.installation.opener()
+    request = next(at for at in range(size) if first.leaf(at, size=size).type == "llm.request")
+    later = quick({"op": "rows", "follower": follower, "start": request})
+    assert callable(later)
+    assert [row.type for row in _rows.decode(later().parts[0])] == ["llm.request", "llm.response"]
+    assert quick({"op": "rows", "follower": follower, "start": size}) is None, "nothing is there yet"
+    spelled = quick({"op": "spell", "log": "default", "texts": [ADDRESS]})
+    assert callable(spelled)
+    (text,) = msgspec.msgpack.decode(spelled().parts[0])
+    assert text.startswith("<EMAIL:")

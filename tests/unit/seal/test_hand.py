@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -97,6 +98,18 @@ def test_a_hand_that_died_is_spoken_of(hand: HelpingHand) -> None:
     hand._process.wait()
     with pytest.raises(SealingError, match="nothing is lost"):
         ask(hand)
+
+
+@pytest.mark.parametrize("unread", [True, False])
+def test_a_hand_that_died_before_its_answer_is_spoken_of(hand: HelpingHand, unread: bool) -> None:  # noqa: FBT001
+    """Its end of the socket closes, or is reset where it had not read all that was sent."""
+    if unread:
+        hand._process.send_signal(signal.SIGSTOP)
+        hand.submit(jobs_of(new_id()))
+    hand._process.kill()
+    hand._process.wait()
+    with pytest.raises(SealingError, match="nothing is lost, the sealer starts again"):
+        hand.collect()
 
 
 def ask(hand: HelpingHand) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from affidavit.errors import AffidavitError
+from affidavit.errors import AffidavitError, CorruptionError
+from affidavit.ledger.reader import LogReader
 from affidavit.prove.verify import verify_directory
+from affidavit.seal.key_rotation import rotate_log
 from tests.support.installation import Installation, chat_request, chat_response, write_call
 from tests.support.story import QuickDisk
 
@@ -164,3 +166,42 @@ def test_an_unknown_log_has_no_keys_to_change(base: tuple[Path, bytes], tmp_path
     assert tuple(reply.body["vkeys"]) == installation.sealer.vkeys["default"]
     assert changed == [1]
     assert not desk.must_end
+
+
+def test_a_hand_over_is_announced_once_whatever_other_logs_announced_since(
+    base: tuple[Path, bytes], tmp_path: Path
+) -> None:
+    """A start looks for the leaf of this log; those of other logs and of earlier keys are not it."""
+    root, private = base
+    shutil.copytree(root, tmp_path / "it")
+    installation = reopen(tmp_path / "it", private)
+    for log in ("default", "system"):
+        installation.sealer.rotate_keys(log)
+    size = installation.sealer.logs["system"].writer.size
+    again = reopen(tmp_path / "it", private)
+    reader = LogReader(again.data.log("system"))
+    entries = list(
+        reader.entries(0, again.sealer.logs["system"].writer.size, size=again.sealer.logs["system"].writer.size)
+    )
+    assert sum(b'"type":"key.rotate"' in entry for entry in entries) == 2
+    assert again.sealer.logs["system"].writer.size > size
+    assert verify(again) == []
+
+
+def test_a_hand_over_of_the_system_log_that_does_not_fit_its_leaf_is_not_published(
+    base: tuple[Path, bytes], tmp_path: Path
+) -> None:
+    root, private = base
+    shutil.copytree(root, tmp_path / "it")
+    installation = reopen(tmp_path / "it", private)
+    system = installation.sealer.logs["system"]
+    published: list[int] = []
+    after = system.next_leaf + 5
+    with pytest.raises(CorruptionError, match="nothing was published"):
+        rotate_log(
+            installation.sealer.logs,
+            "system",
+            rotate=lambda log, _: installation.signer.rotate(log=log, after=after),
+            publish=lambda: published.append(system.next_leaf),
+        )
+    assert published in ([], [system.next_leaf - 1])

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from affidavit.crypt.block import ERASED_ROW_PLAINTEXT, NONCE_BYTES, ROW_BYTES, Place, SheetRow, format_row, seal
+from affidavit.crypt.block import (
+    ERASED_ROW_PLAINTEXT,
+    NONCE_BYTES,
+    ROW_BYTES,
+    Place,
+    SheetRow,
+    format_row,
+    seal,
+    wrap_key,
+)
+from affidavit.crypt.commitment import SEED_BYTES
 from affidavit.crypt.keyring import Kind
-from affidavit.errors import CorruptionError, KeyMissingError, NotFoundError
+from affidavit.errors import CorruptionError, FormatError, KeyMissingError, NotFoundError
 from affidavit.ledger.layout import SHEET_MAGIC
 from affidavit.ledger.leaf import Body, Header, Leaf
 from affidavit.ledger.reader import head_size
-from affidavit.seal.citation import Layout, whole
+from affidavit.seal import opening as module
+from affidavit.seal.citation import Layout, leb128, whole
 from affidavit.seal.compression import body_content, make_compress
 from affidavit.seal.hand import OwnHand
 from affidavit.seal.names import Names
 from affidavit.seal.opening import OpenedBody, Opener
 from affidavit.seal.preparer import Preparer, Result
+from affidavit.seal.slots import (
+    BODY_VERSION,
+    HEADER_SLOTS,
+    HEADER_VERSION,
+    HeaderValues,
+    header_values_json,
+    pack_header,
+)
+from affidavit.text import b64u
 from tests.support.installation import (
     ORIGIN_PREFIX,
     Installation,
@@ -76,6 +97,37 @@ class Bench:
         at = len(SHEET_MAGIC) + index * ROW_BYTES
         data[at : at + ROW_BYTES] = sealed
         path.write_bytes(data)
+
+    def put_body(self, number: int, plaintext: bytes) -> tuple[int, Leaf]:
+        """Another body for a request, by somebody who has its keys; the leaf commits to its ciphertext."""
+        index, leaf = self.requests[number]
+        assert leaf.body is not None
+        wrapping = self.installation.ring.get(self.fresh()._row(index).key_id)
+        associated = Place(f"{ORIGIN_PREFIX}/default").body(leaf.id)
+        ciphertext = seal(AESGCM(b"k" * 32), nonce=bytes(NONCE_BYTES), plaintext=plaintext, associated=associated)
+        path = self.layout.bodies(0)
+        offset = path.stat().st_size
+        with path.open("ab") as file:
+            file.write(ciphertext)
+        row = SheetRow(wrapping.id, wrap_key(wrapping.key, b"k" * 32), offset, len(ciphertext))
+        self.rewrite_row(index, format_row(row))
+        body = Body(leaf.body.root, b64u(sha256(ciphertext).digest()), leaf.body.bucket)
+        return index, change(leaf, body=body)
+
+    def put_header(self, number: int, values: HeaderValues, *, version: bytes = HEADER_VERSION) -> tuple[int, Leaf]:
+        """The same for a header block of the same length."""
+        index, leaf = self.requests[number]
+        ring, path = self.installation.ring, self.layout.headers(0)
+        key = ring.find(Kind.HEADER, ring.scope(Kind.HEADER, "default")).key
+        old = self.fresh()._header_block(index)
+        seed = bytes(SEED_BYTES)
+        place = Place(f"{ORIGIN_PREFIX}/default").header(leaf.id, key_version=1)
+        plaintext = version + seed + pack_header(values)
+        block = seal(AESGCM(key), nonce=bytes(NONCE_BYTES), plaintext=plaintext, associated=place)
+        assert len(block) == len(old)
+        path.write_bytes(path.read_bytes().replace(old, block))
+        root = b64u(HEADER_SLOTS.root(seed, header_values_json(values)))
+        return index, change(leaf, header=Header(root, b64u(sha256(block).digest())))
 
 
 @pytest.fixture
@@ -214,6 +266,73 @@ def test_whose_bytes_may_be_part_of_a_record(own: tuple[Kind, str], cited: tuple
         return OpenedBody(seed=b"", meta=b"{}", layout=Layout(b"", b""), kind=kind, scope=scope.encode())
 
     assert body(*own).may_cite(body(*cited)) is may
+
+
+def content(pieces: bytes, owned: bytes) -> bytes:
+    """Plaintext of a body."""
+    compressed = make_compress()(body_content(b"{}", pieces=pieces, owned=owned))
+    return BODY_VERSION + bytes(SEED_BYTES) + compressed
+
+
+def test_a_body_that_no_version_of_ours_writes_is_damage(bench: Bench) -> None:
+    good = content(whole(b"x"), b"x")
+    opened = bench.fresh().body(*bench.put_body(0, good))
+    assert opened is not None
+    assert opened.layout.owned == b"x", "or these bodies are about nothing"
+    compress = make_compress()
+    for plaintext in (
+        b"\2" + good[1:],
+        b"",
+        good[:-1],
+        BODY_VERSION + bytes(SEED_BYTES) + b"no frame",
+        BODY_VERSION + bytes(SEED_BYTES) + compress(b""),
+        BODY_VERSION + bytes(SEED_BYTES) + compress(b"\0\0\0\5{}"),
+        BODY_VERSION + bytes(SEED_BYTES) + compress(b"\0\0\0\2{}\0\0\0\1"),
+    ):
+        with pytest.raises(CorruptionError):
+            bench.fresh().body(*bench.put_body(0, plaintext))
+
+
+def test_bytes_of_somebody_else_are_not_put_into_a_record(bench: Bench) -> None:
+    """Its citation names a leaf of another person, or one that has no bytes at all."""
+    (anns, _), (bens, _) = bench.requests[0], bench.requests[1]
+    for cited in (anns, 0):
+        pieces = leb128(5 << 1 | 1) + leb128(bens - cited) + leb128(0)
+        index, leaf = bench.put_body(1, content(pieces, b""))
+        with pytest.raises(CorruptionError, match="the citation of leaf"):
+            bench.fresh().wire(index, leaf, size=bench.size)
+
+
+def test_a_header_that_no_version_of_ours_writes_is_damage(bench: Bench) -> None:
+    found = bench.fresh().header(*bench.requests[0])
+    assert found is not None
+    values = found[0]
+    again = bench.fresh().header(*bench.put_header(0, values))
+    assert again == (values, bytes(SEED_BYTES))
+    with pytest.raises(CorruptionError, match="header block"):
+        bench.fresh().header(*bench.put_header(0, values, version=b"\2"))
+
+
+def test_what_another_version_normalised_is_shown_and_not_disclosed(bench: Bench) -> None:
+    """Its commitments cannot be made again here; its bytes are still those of the ciphertext that the leaf names."""
+    found = bench.fresh().header(*bench.requests[0])
+    assert found is not None
+    assert found[0].capture is not None
+    capture = (*found[0].capture[:3], found[0].capture[3] + 1)
+    index, leaf = bench.put_header(0, msgspec.structs.replace(found[0], capture=capture))
+    assert bench.fresh().wire(index, leaf, size=bench.size) == REQUESTS[0]
+    with pytest.raises(FormatError, match=r"normalised by another version.*Nothing was disclosed"):
+        bench.fresh().body_values(index, leaf, size=bench.size)
+    opening = bench.opener.leaf(0, size=bench.size)
+    assert bench.fresh().body_values(0, opening, size=bench.size) is None
+
+
+def test_places_of_segments_are_kept_up_to_a_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEGMENTS_KNOWN_MAX", 0)
+    opener = bench.fresh()
+    for _ in range(2):
+        assert all(opener.header(index, leaf) for index, leaf in bench.requests)
+    assert opener._ends == {}
 
 
 class LyingHand(OwnHand):

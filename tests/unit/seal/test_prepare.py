@@ -14,17 +14,23 @@ from affidavit.event import (
     AccessMeta,
     CallError,
     CallTimes,
+    ClockEstimate,
     HttpResponse,
     Identity,
+    Reconciliation,
+    ReconciliationMeta,
+    SourceFacts,
     SourceMeta,
     encode_meta,
     encode_whole_response,
 )
 from affidavit.ledger.cut import WalRecord
 from affidavit.seal.names import FINISH_REASONS, Names, registered, registered_model
+from affidavit.seal.prepare import _finish_json
 from affidavit.seal.preparer import Job, Preparer, Result
 from affidavit.seal.prices import installed_prices, priced_models
 from affidavit.seal.slots import HeaderValues, member_names, object_of, unpack_header
+from affidavit.wire.meaning import read_response
 from tests.support.installation import chat_request, chat_response, new_id, request_meta, response_end, response_start
 
 NAMES = Names(
@@ -205,6 +211,25 @@ def test_an_answer_carries_the_context_of_its_request() -> None:
     assert meta_of(result)["model"]["served"] == "gpt-4o-2024-08-06"
 
 
+def test_why_an_answer_ended_is_kept_as_the_provider_said_it() -> None:
+    def finish_of(**members: Any) -> bytes:
+        body = {"type": "message", "id": "m", "role": "assistant", "model": "m", "content": []} | members
+        meaning = read_response(
+            dialect="anthropic.messages",
+            status=200,
+            content_type="application/json",
+            content_encoding="",
+            body=json.dumps(body).encode(),
+        )
+        return _finish_json(meaning)
+
+    assert finish_of(stop_reason=None) == b"null"
+    assert finish_of(stop_reason="end_turn") == b'{"reasons":["end_turn"]}'
+    assert finish_of(stop_reason="stop_sequence", stop_sequence="END") == (
+        b'{"reasons":["stop_sequence"],"stop_sequence":"END"}'
+    )
+
+
 def test_an_answer_says_what_it_cost_and_a_request_does_not() -> None:
     digest = installed_prices().digest
     # gpt-4o: $2.50 and $10 for a million. 9 · 2,500 + 5 · 10,000 nano-dollars.
@@ -311,6 +336,36 @@ def test_starts_and_stops(kind: Any) -> None:
     (result,) = make_preparer().prepare([Job(record(encode_meta(meta)))])
     assert result.prepared is not None
     assert (result.prepared.type, result.prepared.time_us, result.prepared.id) == (kind, 5, meta.id)
+
+
+FACTS = SourceFacts(clock=ClockEstimate(bound_us=5, offset_us=-1, synchronised=1), step_us=20_000)
+COMPARED = Reconciliation(
+    provider="openai",
+    export="e" * 43,
+    first_day="2026-01-01",
+    last_day="2026-01-31",
+    matched=1,
+    missing=2,
+    extra=3,
+    missing_requests=4,
+    missing_tokens="5",
+)
+
+
+@pytest.mark.parametrize(
+    ("meta", "public"),
+    [
+        (SourceMeta(type="source.clock", id=new_id(), time_us=5, mono_us=1, data=FACTS), FACTS),
+        (SourceMeta(type="source.start", id=new_id(), time_us=5, mono_us=1, data=FACTS), FACTS),
+        (SourceMeta(type="source.heartbeat", id=new_id(), time_us=5, mono_us=1), None),
+        (ReconciliationMeta(type="usage.reconciled", id=new_id(), time_us=5, mono_us=1, data=COMPARED), COMPARED),
+    ],
+)
+def test_what_is_public_stands_in_the_leaf_as_it_was_said(meta: Any, public: Any) -> None:
+    (result,) = make_preparer().prepare([Job(record(encode_meta(meta)))])
+    assert result.prepared is not None
+    assert (result.prepared.type, result.prepared.body) == (meta.type, None)
+    assert result.prepared.public == (None if public is None else encode_meta(public))
 
 
 def test_an_unfinished_record_that_says_nothing_leaves_nothing() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -31,10 +33,11 @@ from affidavit.ledger.signing import SignerClient, SignerDoor
 from affidavit.ledger.wal import Shard
 from affidavit.seal import process
 from affidavit.seal.desk import Desk
+from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT
-from tests.support.accesses import write_access
+from tests.support.accesses import write_access, write_follow
 from tests.support.installation import chat_request, chat_response, clock_us, write_call
 
 WAIT_S = 20.0
@@ -291,6 +294,57 @@ def test_sealing_waits_for_nobody_longer_than_it_sealed_before() -> None:
     assert _wait_for(_Pressed(1_000_000), at_most_s=0.1) >= 0.1
 
 
+@pytest.mark.parametrize("must_end", [True, False])
+def test_an_error_that_is_the_sealers_own_ends_it_and_the_askers_does_not(must_end: bool) -> None:  # noqa: FBT001
+    """Whoever asked is told in both cases."""
+
+    def refuse(body: dict[str, Any]) -> None:
+        raise SealingError(f"no: {body}")
+
+    desk: Any = SimpleNamespace(answer=refuse, must_end=must_end)
+    lost: list[Exception] = []
+    answer: Future[Any] = Future()
+    with pytest.raises(SealingError) if must_end else contextlib.nullcontext():
+        process._answer(desk, ({"op": "x"}, answer), lost.append)
+    assert isinstance(answer.exception(), SealingError)
+    assert lost == []
+
+
+@pytest.mark.parametrize(("lag_us", "waits"), [(process.LATE_US - 1, False), (process.LATE_US, True)])
+def test_a_sealer_that_is_late_brings_its_followers_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lag_us: int, *, waits: bool
+) -> None:
+    """Behind and not late, it seals on; it settles nothing and waits for no question then."""
+    taken: list[float] = []
+    monkeypatch.setattr(process, "_let_followers_take", lambda *_, at_most_s: taken.append(at_most_s))
+    endings = iter((None, None, "stop"))
+    sealer: Any = SimpleNamespace(
+        look_at_clock=lambda: None, step=lambda: 1, is_behind=True, lag_us=lag_us, logs={}, settle=None
+    )
+    lags: list[int] = []
+
+    def by_lag(work: Callable[[], int], *, lag_us: int) -> int:
+        lags.append(lag_us)
+        return work()
+
+    (tmp_path / "run").mkdir()
+    process._seal_until_told(
+        sealer=sealer,
+        pace=SimpleNamespace(by_lag=by_lag),  # type: ignore[arg-type]
+        desk=None,  # type: ignore[arg-type]
+        ring=None,  # type: ignore[arg-type]
+        keys=None,  # type: ignore[arg-type]
+        places=Places(data=tmp_path, keys=tmp_path),
+        questions=queue.Queue(),
+        lifeline=SimpleNamespace(ending=lambda: next(endings)),  # type: ignore[arg-type]
+        lose=lambda _: None,
+        figures=SimpleNamespace(cut_ended=lambda **_: None, look=lambda *_, **__: None),  # type: ignore[arg-type]
+    )
+    assert lags == [0, lag_us]
+    assert len(taken) == (2 if waits else 0)
+    assert all(seconds >= 0 for seconds in taken)
+
+
 def test_a_defect_at_a_question_is_told_and_ends_the_sealer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.signer()
     sealer = house.sealer()
@@ -345,3 +399,39 @@ def test_the_signer_refuses_over_its_socket_as_it_does_by_itself(house: House) -
     assert client._channel is not None
     client._channel.close()
     shutil.rmtree(house.places.keys / "signer")
+
+
+def test_keys_change_over_the_sockets_and_followers_are_answered_out_of_turn(house: House) -> None:
+    house.signer()
+    shown: list[SealerFigures] = []
+    sealer = house._started(
+        lambda lifeline, ready: process.run(
+            places=house.places,
+            config=load_config(None),
+            lifeline=lifeline,
+            ready=ready,
+            lose=house.lost.append,
+            disk=Disk(),
+            publish=shown.append,
+        )
+    )
+    assert len(shown) == 1
+    before = house.places.vkeys("default").read_bytes()
+    reply = house.ask({"op": "rotate", "log": "default"})
+    assert reply["log"] == "default"
+    assert house.places.vkeys("default").read_text() == "".join(f"{vkey}\n" for vkey in reply["vkeys"])  # type: ignore[attr-defined]
+    assert house.places.vkeys("default.1").read_bytes() == before
+    worker, api = house.shard(), house.shard("api")
+    with connect(house.places.run, "sealer") as channel:
+        follower = channel.call(write_follow(api)).body["follower"]
+        write_call(worker, REQUEST, RESPONSE)
+        worker.sync()
+        wait_for(lambda: "llm.response" in house.types())
+        start = house.types().index("llm.request")
+        reply = channel.call({"op": "rows", "follower": follower, "start": start})
+        assert reply.body["count"] == 2
+        assert channel.call({"op": "spell", "log": "default", "texts": ["plain"]}).parts
+    worker.close()
+    api.close()
+    sealer.end()
+    assert (sealer.error, house.lost) == (None, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,3 +91,27 @@ def test_it_keeps_the_newest_within_its_bound(steps: list[tuple[str, int, int]])
             kept = {leaf: one for leaf, one in kept.items() if leaf >= start}
             assert found == [leaf for leaf in sorted(kept) if start in kept]
     assert [recent.get(leaf) for leaf in kept] == list(kept.values())
+
+
+def answer(leaf: int, call: str) -> Unmasked:
+    return Unmasked(leaf=leaf, id=f"answer {leaf}", call=call, type="llm.response", time_us=1)
+
+
+def test_an_answer_is_kept_with_the_intent_of_its_caller_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "INTENTS_MAX", 2)
+    recent = RecentRecords()
+    for leaf in range(3):
+        recent.note(msgspec.structs.replace(record(leaf), meta=b"asked by %d" % leaf))
+    for leaf in range(3):
+        recent.note(answer(3 + leaf, str(leaf)))
+    recent.note(msgspec.structs.replace(answer(6, ""), call=None))
+    assert recent.get(3) is None, "its intent was the oldest, and has to be looked up"
+    assert [kept.intent for kept in map(recent.get, (4, 5, 6)) if kept] == [b"asked by 1", b"asked by 2", b"{}"]
+    recent.note(answer(7, "1"))
+    assert recent.get(7) is None, "a call has one answer"
+
+
+def test_an_answer_to_a_follower_has_room_for_one_record_at_least() -> None:
+    recent = filled(4)
+    assert [one.leaf for one in recent.run(0, end=4, bytes_max=0)] == [0]
+    assert [one.leaf for one in recent.run(0, end=4, bytes_max=RECENT_OVERHEAD_BYTES)] == [0, 1]

@@ -11,13 +11,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import affidavit_verify
+from affidavit.crypt.keyring import Kind
 from affidavit.errors import CorruptionError, LayoutError
 from affidavit.event import encode_meta
 from affidavit.ledger import cut, reader, writer
 from affidavit.ledger.leaf import Leaf
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.seal import log as sealed_log
-from affidavit.seal import opening, sealer
+from affidavit.seal import opening, recount, sealer
 from affidavit.text import b64u
 from tests.support.installation import (
     Installation,
@@ -643,3 +644,104 @@ def test_a_record_that_is_longer_than_several_reads_is_sealed_before_the_sealer_
     assert [leaf.type for leaf in leaves_of(installation, "default")][-2:] == ["llm.request", "llm.response"]
     shard.close()
     installation.stop()
+
+
+def test_a_stop_seals_a_backlog_with_heads_on_the_way(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has a head is safe, whatever happens to a stop that takes long."""
+    monkeypatch.setattr(cut, "READ_BYTES_MAX", 2000)
+    shard = installation.shard()
+    calls = [write_call(shard, REQUEST, RESPONSE) for _ in range(30)]
+    shard.sync()
+    shard.close()
+    heads = len(list(installation.data.log("default").heads.iterdir()))
+    installation.stop()
+    assert len(list(installation.data.log("default").heads.iterdir())) > heads + 3
+    assert [leaf.id for leaf in leaves_of(installation, "default") if leaf.type == "llm.request"] == calls
+    assert types(installation)[-1] == "epoch.close"
+    assert list(installation.data.wal.iterdir()) == []
+    assert codes(installation) == set()
+
+
+def test_a_step_of_the_sealers_own_clock_is_on_record_in_every_log(installation: Installation) -> None:
+    watch = installation.sealer._timekeeping._watch
+    watch._apart_us = 5
+    for apart_us in (5, 8_000_005, 8_000_005):
+        watch._measure = lambda apart_us=apart_us: apart_us  # type: ignore[method-assign,misc]
+        installation.sealer.look_at_clock()
+    installation.sealer.settle()
+    for log in ("system", "default"):
+        stated = [data_of(leaf) for leaf in leaves_of(installation, log) if leaf.type == "source.clock"]
+        assert [data["step_us"] for data in stated] == [8_000_000]
+    installation.stop()
+
+
+def test_a_long_epoch_is_not_counted_again_at_a_start(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = installation.shard()
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    shard.close()
+    installation.drain()
+    monkeypatch.setattr(recount, "RECOUNT_LEAVES_MAX", 2)
+    restart(installation)
+    (problem,) = [text for text in installation.sealer.problems if "of log default" in text]
+    assert "will close without sums: a start counts at most 2 leaves again" in problem
+    shard = installation.shard()
+    write_call(shard, REQUEST, RESPONSE)
+    shard.sync()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    close = leaves_of(installation, "default")[-1]
+    assert (close.type, "sums" in data_of(close)) == ("epoch.close", False)
+
+
+def test_candidates_to_be_shared_are_remembered_up_to_a_bound(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that fell out of memory has to be seen by as many people anew; nothing is shared too early."""
+    monkeypatch.setattr(sealed_log, "SHARED_CANDIDATES_MAX", 1)
+    one, other = "a prompt that many share. " * 40, "another prompt altogether. " * 40
+    shard = installation.shard()
+    shared = []
+    for user, prompt in (("ann", one), ("ann", other), ("ben", one), ("cleo", one), ("dan", one)):
+        write_call(shard, chat_request(prompt, f"{user} asks"), RESPONSE, user=user)
+        shard.sync()
+        installation.drain()
+        installation.sealer.settle()
+        shared.append(types(installation).count("content.shared"))
+    assert shared == [0, 0, 0, 0, 1]
+    shard.close()
+
+
+def test_what_nobody_in_particular_sent_is_shared_with_nobody(installation: Installation) -> None:
+    """A value without a subject counts for no person, however often it comes."""
+    log, ring = installation.sealer.logs["default"], installation.ring
+    app = ring.key_of(Kind.APP, "default", "shop")
+    assert not any(log._is_common(app.scope, b"value", app) for _ in range(5))
+    people = [ring.key_of(Kind.SUBJECT, "default", name) for name in ("ann", "ben", "ben", "cleo")]
+    assert [log._is_common(app.scope, b"value", person) for person in people] == [False, False, False, True]
+
+
+def test_a_first_start_that_dies_behind_its_stage_is_finished_by_the_next(tmp_path: Path) -> None:
+    """The stage that creates a project is published by whoever finds it; the project is created once."""
+    staged = False
+
+    def die(operation: str, path: str) -> None:
+        nonlocal staged
+        if staged:
+            raise KeyboardInterrupt
+        staged = operation == "rename" and "/stage/" in path
+
+    with pytest.raises(KeyboardInterrupt):
+        Installation(tmp_path, disk=QuickDisk(die), signer_disk=QuickDisk()).start()
+    assert not (tmp_path / "data" / "logs" / "default").exists()
+    again = Installation(tmp_path, disk=QuickDisk(), signer_disk=QuickDisk()).start()
+    created = [data_of(leaf)["project"] for leaf in leaves_of(again, "system") if leaf.type == "project.create"]
+    assert created == ["system", "default"]
+    assert types(again) == ["epoch.open"]
+    again.stop()
+    assert codes(again) == set()

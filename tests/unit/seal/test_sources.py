@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from affidavit.capture.clock import Clock
 from affidavit.capture.pulse import Pulse
 from affidavit.errors import AffidavitError
 from affidavit.event import encode_meta
+from affidavit.ledger.cut import ShardReader
+from affidavit.ledger.marks import Marks
 from affidavit.ledger.wal import Shard
+from affidavit.seal.shard import SealingShard
 from affidavit.seal.timekeeping import SETTLE_US, Timekeeping
 from tests.support.installation import (
     KEPT,
@@ -284,3 +289,72 @@ def test_a_shard_that_is_dead_and_not_closed_holds_the_mark_back(installation: I
     installation.drain()
     installation.sealer.settle()
     assert marks == [1]
+
+
+def test_who_stopped_is_not_said_to_be_lost_by_a_start_after_it(installation: Installation) -> None:
+    """Its files may outlive its last leaf; the start reads there that it ended by itself."""
+    shard = begun(installation)
+    pulse().end(shard)
+    shard.sync()
+    installation.drain()
+    installation.sealer.settle()
+    restart(installation)
+    assert (shard.name.split(".")[0], shard.boot) in installation.sealer._recovered["default"].ended
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert "source.lost" not in types(installation)
+
+
+def test_calls_counted_for_a_log_that_is_not_there_are_nobodys(installation: Installation) -> None:
+    shard = installation.shard()
+    marks = Marks(installation.data.wal / shard.name, logs=("nowhere", "default"), disk=QuickDisk())
+    marks.count("nowhere")
+    installation.drain()
+    assert "gap" not in types(installation)
+    marks.count("default")
+    marks.close()
+    shard.close()
+    installation.drain()
+    installation.stop()
+    assert gaps(installation) == [(1, None)]
+
+
+def test_a_shard_that_is_about_to_get_its_name_is_left_alone(installation: Installation) -> None:
+    """Its lock is held, so somebody is at it; once it is let go, nothing was ever written to it."""
+    unborn = installation.data.wal / "worker7.AAAAAAAA.tmp"
+    unborn.mkdir()
+    with (unborn / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        restart(installation)
+        assert unborn.is_dir()
+    restart(installation)
+    assert not unborn.exists()
+
+
+def test_the_oldest_file_whose_beginning_can_be_read_tells_how_far_back_a_start_looks(
+    installation: Installation,
+) -> None:
+    shard = begun(installation)
+    directory = installation.data.wal / shard.name
+    header = (directory / "00000001").read_bytes()
+    (directory / "00000002").write_bytes(header)
+    reader = ShardReader(directory, private_key=lambda _: b"")
+    found = SealingShard(reader, disk=QuickDisk()).oldest_file_us()
+    assert found is not None
+    for torn in (b"", header[:9], b"noise" * 99):
+        (directory / "00000001").write_bytes(torn)
+        assert SealingShard(reader, disk=QuickDisk()).oldest_file_us() == found
+    (directory / "00000002").write_bytes(b"")
+    assert SealingShard(reader, disk=QuickDisk()).oldest_file_us() is None
+    shard.close()
+
+
+def test_the_key_of_promises_is_named_before_anybody_promises(installation: Installation) -> None:
+    installation.stop()
+    installation.open()
+    settings = msgspec.structs.replace(installation.sealer.settings, promise_vkey="a+00000000+AA==")
+    installation.sealer.settings = settings  # type: ignore[misc]
+    installation.start()
+    leaves = leaves_of(installation, "system")
+    assert [leaf.data for leaf in leaves if leaf.type == "promise.key"] == [{"vkey": "a+00000000+AA=="}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,3 +152,18 @@ def test_sums_are_exact_however_large(outcomes: list[tuple[tuple[int | None, ...
         assert int(facts["tokens"][name]) == sum(usage[bucket] or 0 for usage, _ in outcomes)
     assert facts["amounts"] == ({"USD": str(sum(amount for _, amount in outcomes))} if outcomes else {})
     assert facts["outcomes"] == facts["usage"] == facts["priced"] == len(outcomes)
+
+
+def test_an_outcome_of_before_costs_were_recorded_is_counted_without_one() -> None:
+    sums = EpochSums()
+    sums.add_outcome(HeaderValues(type="llm.response"))
+    facts = sums.facts()
+    assert (facts["outcomes"], facts["priced"], facts["not_priced"], facts["usage"]) == (1, 0, 0, 0)
+
+
+def test_an_outcome_without_a_header_is_no_outcome_that_could_be_summed_up() -> None:
+    """No version of ours seals one; who counts again does not fall over it, and the sums will differ."""
+    opener: Any = SimpleNamespace(
+        leaf=lambda *_, **__: SimpleNamespace(type="llm.response"), header=lambda *_: None, forget=lambda: None
+    )
+    assert recount(opener, first=0, end=3).facts()["outcomes"] == 0

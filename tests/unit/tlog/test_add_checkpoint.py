@@ -82,6 +82,22 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
         parse_add_checkpoint(body)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        AddCheckpoint(-1, (), b""),
+        AddCheckpoint(2**63, (), b""),
+        AddCheckpoint(3, (b"short",), b""),
+        AddCheckpoint(3, [bytes(32)], b""),  # type: ignore[arg-type]  # a list is not read back as one
+    ],
+)
+def test_what_would_not_be_read_back_is_not_written(log: Log, request_: AddCheckpoint) -> None:
+    with pytest.raises(FormatError):
+        format_add_checkpoint(AddCheckpoint(request_.old_size, request_.proof, log.head))
+    with pytest.raises(FormatError):
+        format_add_checkpoint(AddCheckpoint(3, (), b"no checkpoint"))
+
+
 def test_the_longest_proof_and_one_hash_more(log: Log) -> None:
     longest = AddCheckpoint(1, (bytes(32),) * add_checkpoint.PROOF_LINES_MAX, log.head)
     assert parse_add_checkpoint(format_add_checkpoint(longest)) == longest
@@ -98,6 +114,23 @@ def test_the_largest_checkpoint_and_request(log: Log, monkeypatch: pytest.Monkey
         format_add_checkpoint(request)
     with pytest.raises(FormatError, match="limit"):
         parse_add_checkpoint(b"x" * (add_checkpoint.REQUEST_SIZE_MAX + 1))
+
+
+def test_a_request_says_that_its_number_is_the_old_size(log: Log) -> None:
+    data = format_add_checkpoint(AddCheckpoint(3, (), log.head))
+    assert data.startswith(b"old 3\n\n")
+    for first in (b"3", b"Old 3", b" old 3", b"new 3", b""):
+        with pytest.raises(FormatError):
+            parse_add_checkpoint(data.replace(b"old 3", first, 1))
+
+
+def test_the_size_of_a_request_is_bounded_before_it_is_taken_apart(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = format_add_checkpoint(AddCheckpoint(3, (), log.head))
+    monkeypatch.setattr(add_checkpoint, "REQUEST_SIZE_MAX", len(data))
+    assert parse_add_checkpoint(data).old_size == 3
+    monkeypatch.setattr(add_checkpoint, "REQUEST_SIZE_MAX", len(data) - 1)
+    with pytest.raises(FormatError, match="a request of"):
+        parse_add_checkpoint(data)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**63 - 1])

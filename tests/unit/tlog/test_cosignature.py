@@ -17,6 +17,7 @@ from affidavit.tlog.cosignature import (
     format_vkeys_file,
     head_of,
     log_vkeys,
+    lone_signer,
     open_cosigned_head,
     open_log_head,
     parse_vkeys_file,
@@ -298,6 +299,35 @@ def test_a_head_opened_with_witnesses_names_their_lines(log, witness, pq_witness
 def test_every_type_has_its_own_verifier(log, witness):
     types = {type(verifier_for(key)) for key in (log.vkeys.ed25519, log.vkeys.mldsa44, witness.key)}
     assert len(types) == len(SignatureType)
+
+
+def test_a_head_that_one_key_of_the_log_signed_alone_names_that_key(log, other_log, witness):
+    """It is refused like any other; but whoever made it holds one key of the log and not the other."""
+    ed25519, mldsa44 = parse_note(log.head).signatures
+    assert lone_signer(with_lines(log.head, ed25519), log.vkeys) == log.vkeys.ed25519
+    assert lone_signer(with_lines(log.head, mldsa44), log.vkeys) == log.vkeys.mldsa44
+    text = format_checkpoint(Checkpoint(log.checkpoint.origin, 3, ROOT))
+    assert lone_signer(format_note(Note(text, (log.signer.sign(text),))), log.vkeys) == log.vkeys.ed25519
+    renamed = NoteSignature("example.com/another", ed25519.key_id, ed25519.signature)
+    extended = text + b"x\n"
+    foreign = format_checkpoint(Checkpoint("example.com/another", 3, ROOT))
+    for data in (
+        log.head,
+        with_lines(log.head, ed25519, ed25519),
+        with_lines(log.head, parse_note(other_log.head).signatures[0]),
+        with_lines(log.head, witness.sign(parse_note(log.head).text, TIMESTAMP)),
+        with_lines(log.head, NoteSignature(ed25519.name, ed25519.key_id, ed25519.signature[:-1])),
+        with_lines(log.head, NoteSignature(mldsa44.name, mldsa44.key_id, mldsa44.signature[:-1])),
+        with_lines(log.head, NoteSignature(ed25519.name, mldsa44.key_id, ed25519.signature)),
+        with_lines(log.head, renamed),
+        format_note(Note(text, (ed25519,))),
+        format_note(Note(extended, (log.signer.sign(extended),))),
+        format_note(Note(foreign, (log.signer.sign(foreign),))),
+        format_note(Note(b"no checkpoint\n", (log.signer.sign(b"no checkpoint\n"),))),
+        b"no note",
+        b"",
+    ):
+        assert lone_signer(data, log.vkeys) is None
 
 
 # Each bit of each byte is 27,000 heads; one case for each bit keeps a single test short.

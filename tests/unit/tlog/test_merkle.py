@@ -201,3 +201,26 @@ def test_from_nothing_and_to_itself_the_proof_is_empty():
             verify_consistency(old_size=old_size, old_root=old_root, new_size=13, new_root=root, proof=())
     with pytest.raises(ProofError, match="take 0"):
         verify_consistency(old_size=0, old_root=EMPTY_ROOT, new_size=13, new_root=root, proof=(root,))
+
+
+@pytest.mark.parametrize("new_size", range(1, 34))
+def test_every_older_tree_is_shown_to_be_a_beginning_by_one_path(new_size: int):
+    """All trees of up to 33 leaves: each shape of the left and the right edge occurs, and no other length is taken."""
+    entries = [b"leaf %d" % number for number in range(new_size)]
+    hashes = [leaf_hash(entry) for entry in entries]
+
+    def node(level: int, index: int) -> bytes:
+        return row_root(b"".join(hashes[index << level : (index + 1) << level]))
+
+    root = tree_root(entries)
+    for old_size in range(1, new_size):
+        old_root = tree_root(entries[:old_size])
+        proof = consistency_proof(old_size=old_size, new_size=new_size, node=node)
+        sizes = {"old_size": old_size, "old_root": old_root, "new_size": new_size, "new_root": root}
+        verify_consistency(**sizes, proof=proof)
+        for wrong in (proof[:-1], (*proof, bytes(32)), proof[::-1] if proof[::-1] != proof else ()):
+            with pytest.raises(ProofError):
+                verify_consistency(**sizes, proof=wrong)
+        for index in range(new_size):
+            path = inclusion_proof(index=index, size=new_size, node=node)
+            verify_inclusion(leaf_hash=hashes[index], index=index, size=new_size, proof=path, root=root)

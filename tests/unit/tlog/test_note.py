@@ -22,9 +22,11 @@ from affidavit.tlog.note import (
     decode_base64,
     encode_base64,
     format_note,
+    format_signature_lines,
     format_vkey,
     open_note,
     parse_note,
+    parse_signature_lines,
     parse_vkey,
     verifier_key,
 )
@@ -283,6 +285,35 @@ def test_the_key_ids_of_one_public_key_differ_by_type_and_name():
         for signature_type in (SignatureType.ED25519, SignatureType.ED25519_COSIGNATURE)
     }
     assert len(ids) == 4
+
+
+def test_signature_lines_alone_are_no_note():
+    line = format_signature_lines((NoteSignature("n", b"abcd", b"signature"),))
+    for data in (line, b"\n" + line, line + line, b"text\n\n" + line[:-1], b"text\n\n" + line[:-1] + b" "):
+        with pytest.raises(FormatError):
+            parse_note(data)
+    assert parse_note(b"text\n\n" + line).text == b"text\n"
+
+
+def test_signature_lines_alone_are_written_only_if_they_are_read_back():
+    line = NoteSignature("n", b"abcd", b"signature")
+    lines = (line, NoteSignature("m", b"\0\0\0\0", b"\xff"))
+    data = format_signature_lines(lines)
+    assert data == "\N{EM DASH} n YWJjZHNpZ25hdHVyZQ==\n\N{EM DASH} m AAAAAP8=\n".encode()
+    assert parse_signature_lines(data) == lines
+    for unwritable in (
+        (),
+        (NoteSignature("n m", b"abcd", b"s"),),
+        (NoteSignature("n", b"abcd", b""),),
+        (NoteSignature("n AAAAAP8=\n\N{EM DASH} m", b"abcd", b"s"),),  # one line that would be read as two
+        (line,) * (SIGNATURES_MAX + 1),
+    ):
+        with pytest.raises(FormatError):
+            format_signature_lines(unwritable)
+    assert len(parse_signature_lines(format_signature_lines((line,) * SIGNATURES_MAX))) == SIGNATURES_MAX
+    for wrong in (b"", b"\n", data[:-1], b"\n" + data, data + b"\n", b"\xff\n", data.replace(b"\n", b"\r\n")):
+        with pytest.raises(FormatError):
+            parse_signature_lines(wrong)
 
 
 def test_a_name_without_utf_8_is_refused():

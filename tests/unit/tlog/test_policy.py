@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from affidavit.errors import FormatError
@@ -308,3 +310,37 @@ def test_one_operator_counts_once(log):
     lenient = policy(lines + "group g any w w-pq\nquorum g\n")
     assert evaluate(lenient, data, log_keys=keys).quorum_met
     assert evaluate(lenient, cosigned(log, mldsa44), log_keys=keys).cosigners == (Cosigner("w-pq", TIMESTAMP),)
+
+
+@pytest.mark.parametrize("name", ["wX", "X", "w\u00a0", "w\u3000", "none.", "\udc85"])
+def test_names_are_written_to_their_last_octet(name: str):
+    """They are opaque: what looks like a blank elsewhere is none here."""
+    witness = PolicyWitness(name, Ed25519Cosigner.from_seed(name="n", seed=b"n" * 32).key)
+    policy = Policy((), (witness,), (PolicyGroup(f"g{name}", 1, (name,)),), f"g{name}")
+    assert parse_policy(format_policy(policy)) == policy
+
+
+@pytest.mark.parametrize("kind", ["log", "witness", "group"])
+def test_each_kind_of_definition_has_its_own_bound(kind: str, monkeypatch: pytest.MonkeyPatch):
+    names = ("X1", "X2", "X3")
+    lines = {
+        "log": [f"log {format_vkey(Ed25519Signer.from_seed(name=n, seed=n.encode() * 16).key)}" for n in names],
+        "witness": [f"witness {name} {VKEY[name]}" for name in names],
+        "group": ["group a any X1", "group b any a", "group c any b"],
+    }[kind]
+    before = [f"witness X1 {VKEY['X1']}"] if kind == "group" else []
+    monkeypatch.setattr(policy_module, "DEFINITIONS_MAX", 2)
+    for count, refused in ((2, False), (3, True)):
+        text = "".join(f"{line}\n" for line in (*before, *lines[:count], "quorum none"))
+        with pytest.raises(FormatError, match="more than 2 logs") if refused else contextlib.nullcontext():
+            policy(text)
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\x85"])
+def test_only_spaces_and_tabs_stand_around_a_line(blank: str):
+    policy(" \t quorum none\t \n")
+    for text in (f"{blank}quorum none\n", f"{blank}# no comment\nquorum none\n", f"{blank}\nquorum none\n"):
+        with pytest.raises(FormatError, match="no such line"):
+            policy(text)
+    with pytest.raises(FormatError, match="names what is defined"):
+        policy(f"quorum none{blank}\n")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.text import parse_b64u
+from affidavit.tlog import promise as module
 from affidavit.tlog.note import Ed25519Signer, Ed25519Verifier, Note, NoteSignature, format_note, open_note
 from affidavit.tlog.promise import (
     NAME_SIZE_MAX,
@@ -125,7 +126,8 @@ def test_bounds_are_kept() -> None:
     with pytest.raises(FormatError, match="time"):
         parse_promise(format_promise(msgspec.structs.replace(promise, seal_by_s=SEAL_BY_S_MAX + 1)))
     longest = "o" * NAME_SIZE_MAX
-    assert parse_promise(format_promise(msgspec.structs.replace(promise, shard=longest))).shard == longest
+    for name in ("o", longest):
+        assert parse_promise(format_promise(msgspec.structs.replace(promise, shard=name))).shard == name
     for name in ("", longest + "o"):
         with pytest.raises(FormatError):
             format_promise(msgspec.structs.replace(promise, shard=name))
@@ -150,3 +152,12 @@ def test_a_group_of_many_has_paths_of_no_more_than_its_height() -> None:
     made = promises(65)
     assert max(len(promise.path) for promise in made) == 7
     assert all(a.record.id < b.record.id for a, b in pairwise(made))
+
+
+def test_a_promise_is_bounded_before_it_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = format_promise(promises(1)[0])
+    monkeypatch.setattr(module, "TOKEN_LENGTH_MAX", len(token))
+    assert format_promise(parse_promise(token)) == token
+    monkeypatch.setattr(module, "TOKEN_LENGTH_MAX", len(token) - 1)
+    with pytest.raises(FormatError, match="the limit is"):
+        parse_promise(token)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from affidavit.errors import AffidavitError, FormatError
+from affidavit.tlog import proof as module
 from affidavit.tlog.cosignature import Ed25519Cosigner
 from affidavit.tlog.merkle import ProofError, inclusion_proof, leaf_hash, tree_root
 from affidavit.tlog.note import Note, SignatureError, format_note, format_vkey, parse_note
@@ -220,3 +221,12 @@ def test_a_proof_by_a_witness_of_the_same_seed_is_no_log(log):
     head = format_note(Note(text, (witness.sign(text, 1),)))
     with pytest.raises(SignatureError):
         verify_proof(msgspec.structs.replace(proof_of(log, 0), head=head), entry=log.entries[0], vkeys=log.vkeys)
+
+
+def test_the_size_of_a_proof_is_bounded_before_it_is_taken_apart(log, monkeypatch):
+    data = format_proof(proof_of(log, 2))
+    monkeypatch.setattr(module, "PROOF_SIZE_MAX", len(data))
+    assert format_proof(parse_proof(data)) == data
+    monkeypatch.setattr(module, "PROOF_SIZE_MAX", len(data) - 1)
+    with pytest.raises(FormatError, match="a proof of"):
+        parse_proof(data)

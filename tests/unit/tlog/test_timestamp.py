@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import affidavit_verify
 from affidavit.errors import FormatError
 from affidavit.tlog import timestamp as module
-from affidavit.tlog.certificate import ROOTS_MAX, parse_certificate, parse_roots
+from affidavit.tlog.certificate import CHAIN_MAX, ROOTS_MAX, parse_certificate, parse_roots
 from affidavit.tlog.der import SEQUENCE, Elements, element
 from affidavit.tlog.timestamp import (
     ACCURACY_US_DEFAULT,
@@ -272,19 +272,27 @@ def test_a_certificate_of_the_right_name_and_another_key_issued_nothing() -> Non
     assert "does not lead to a root" in refusal(by.stamp(HEAD), roots=other.pem)
 
 
-def test_chains_are_followed_no_further_than_their_limit() -> None:
+@pytest.mark.parametrize(("between", "reaches"), [(CHAIN_MAX - 1, True), (CHAIN_MAX, False), (CHAIN_MAX + 1, False)])
+def test_chains_are_followed_no_further_than_their_limit(between: int, *, reaches: bool) -> None:
     by = Authority()
     chain: list[Holder] = [by.root]
-    for number in range(9):
+    for number in range(between):
         chain.append(certify(f"between {number}", by=chain[-1]))
     by.signer = certify("authority", by=chain[-1], ca=False)
     answer = Answer(certificates=tuple(sorted(holder.der for holder in (*chain[1:], by.signer))))
-    assert "does not lead to a root" in refusal(by.stamp(HEAD, answer), by=by)
+    if reaches:
+        assert ours(kept(answer, by=by), roots=by.roots)
+    else:
+        assert "does not lead to a root" in refusal(by.stamp(HEAD, answer), by=by)
 
 
 def test_more_certificates_than_anybody_needs() -> None:
     by = authority()
-    refusal(by.stamp(HEAD, Answer(certificates=(by.signer.der,) * 18)))
+    pair, roots = (by.signer.der, by.between.der), parse_roots(by.roots)
+    most = by.stamp(HEAD, Answer(certificates=pair * (module.CERTIFICATES_MAX // 2)))
+    assert ours(reduce_timestamp(most, message=HEAD, roots=roots)[0], roots=by.roots)
+    more = Answer(certificates=(*pair * (module.CERTIFICATES_MAX // 2), by.signer.der))
+    assert "something follows" in refusal(by.stamp(HEAD, more))
 
 
 def test_parts_of_the_form_that_no_authority_leaves_out() -> None:
@@ -343,6 +351,13 @@ def test_parts_that_only_an_authority_could_sign_wrongly(monkeypatch: pytest.Mon
     assert "SHA-256, SHA-384" in refusal(authority().stamp(HEAD, Answer(digest="sha224")))
 
 
+@pytest.mark.parametrize("salted", [0, 1, 64])
+def test_a_signature_may_have_any_salt_that_it_states(salted: int) -> None:
+    by = authority("rsa")
+    assert ours(kept(Answer(scheme="pss", salted=salted), by=by), roots=by.roots)
+    assert refusal(by.stamp(HEAD, Answer(scheme="pss", salted=salted, salt=salted ^ 1)), by=by)
+
+
 def test_an_attribute_stands_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doubled attributes would let two programs read two digests."""
     from tests.support import tsa
@@ -351,3 +366,13 @@ def test_an_attribute_stands_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tsa, "essential", lambda der, answer: original(der, answer) * 2)
     assert "twice" in refusal(authority().stamp(HEAD))
     assert module.CERTIFICATES_MAX == 16
+
+
+def test_hash_functions_have_the_names_of_their_standards() -> None:
+    """RFC 5754 for the digests and for RSA, RFC 5758 for ECDSA."""
+    made = module._hash(2, hashlib.sha384, hashes.SHA384())
+    assert made.identifier.hex() == "0609608648016503040202"
+    assert made.with_rsa.hex() == "06092a864886f70d01010c"
+    assert made.with_ecdsa.hex() == "06082a8648ce3d040303"
+    assert (made.digest, made.algorithm.name) == (hashlib.sha384, "sha384")
+    assert [each.identifier.hex()[-1] for each in module._HASHES] == ["1", "2", "3"]

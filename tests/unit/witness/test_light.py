@@ -10,9 +10,10 @@ import pytest
 from affidavit.errors import FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.tlog.edge import EMPTY_EDGE, grow
-from affidavit.tlog.note import SignatureError
+from affidavit.tlog.merkle import tree_root
+from affidavit.tlog.note import SignatureError, encode_base64
 from affidavit.tlog.rotation import key_history
-from affidavit.witness.light import InconsistentHeadError, keep_head
+from affidavit.witness.light import InconsistentHeadError, LateTilesError, keep_head, keep_told_head
 from tests.unit.witness.conftest import Owner
 
 MANY = [b"entry %d" % number for number in range(700)]
@@ -98,3 +99,48 @@ def test_a_full_disk_leaves_the_older_head(path: Path, owner: Owner) -> None:
         with pytest.raises(OSError, match="fault"):
             keep(path, owner, 301, disk=Disk(before))
         assert path.read_bytes() == held
+
+
+# --- heads that an answer told ----------------------------------------------------------------------------------------
+
+
+def told(owner: Owner, size: int, entries: list[bytes] = MANY) -> str:
+    """As the gateway writes it."""
+    return f"{size} {encode_base64(tree_root(entries[:size]))} {owner.origin}"
+
+
+def keep_told(path: Path, owner: Owner, value: str, size: int, entries: list[bytes] = MANY) -> int:
+    served = {**tiles(entries, size), "checkpoint": owner.head(size, entries)}
+    return keep_told_head(path, value, keys=key_history(owner.vkeys), read=served.__getitem__, disk=Disk()).size
+
+
+def test_a_told_head_is_kept_with_its_signatures(path: Path, owner: Owner) -> None:
+    for at, size in ((0, 3), (3, 3), (3, 255), (256, 257), (700, 700)):
+        assert keep_told(path, owner, told(owner, at), size) == size
+        assert path.read_bytes().startswith(b"%s\n%d\n" % (owner.origin.encode(), size))
+
+
+def test_a_told_head_that_what_is_served_does_not_extend(path: Path, owner: Owner) -> None:
+    keep_told(path, owner, told(owner, 100), 300)
+    held = path.read_bytes()
+    with pytest.raises(InconsistentHeadError, match="FORK") as caught:
+        keep_told(path, owner, told(owner, 200, OTHER), 400)
+    assert caught.value.held == told(owner, 200, OTHER).encode()
+    with pytest.raises(LateTilesError, match="401"):
+        keep_told(path, owner, told(owner, 401), 400)
+    with pytest.raises(InconsistentHeadError, match="FORK"):
+        keep_told(path, owner, told(owner, 100, OTHER), 400, OTHER)
+    with pytest.raises(InconsistentHeadError, match="ROLLBACK"):
+        keep_told(path, owner, told(owner, 100), 299)
+    assert path.read_bytes() == held
+
+
+@pytest.mark.parametrize(
+    "value", ["", "3", "3 AAAA", "x AAAA log.example/default", "03 A log.example/default", "3  a b"]
+)
+def test_what_tells_no_head(path: Path, owner: Owner, value: str) -> None:
+    with pytest.raises(FormatError):
+        keep_told(path, owner, value, 300)
+    with pytest.raises(FormatError, match="another log"):
+        keep_told(path, owner, told(Owner("log.example/other"), 3), 300)
+    assert not path.exists()

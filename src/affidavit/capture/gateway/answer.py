@@ -231,6 +231,8 @@ class Answer:
         lines.append(b"x-affidavit-id: %b\r\n" % call.id.encode())
         if call.pledge is not None and call.state.promises is not None:
             lines.append(call.state.promises.header(call.pledge))
+        if request.asks_head and call.state.heads is not None:
+            lines.append(call.state.heads.header(request.target.project))
         if call.is_counted:
             lines.append(b"x-affidavit-audit: counted\r\n")
         if not keep:

@@ -65,6 +65,7 @@ _USER_AGENT: Final = 13
 _SET_COOKIE: Final = 14
 _UPGRADE: Final = 15
 _PROMISE: Final = 16
+_HEAD: Final = 17
 
 _KINDS: Final = {
     "content-type": _CONTENT_TYPE,
@@ -104,14 +105,28 @@ _KINDS: Final = {
     "x-affidavit-workflow": _IDENTITY,
     "x-affidavit-trace": _IDENTITY,
     "x-affidavit-promise": _PROMISE,
+    "x-affidavit-head": _HEAD,
 }
 _REQUEST_STAYS: Final = frozenset(
-    {_HOST_NAME, _CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _EXPECT, _CREDENTIAL_HOP, _IDENTITY, _OURS, _PROMISE}
+    {
+        _HOST_NAME,
+        _CONNECTION,
+        _HOP,
+        _UPGRADE,
+        _TRANSFER_ENCODING,
+        _EXPECT,
+        _CREDENTIAL_HOP,
+        _IDENTITY,
+        _OURS,
+        _PROMISE,
+        _HEAD,
+    }
 )
 """Kinds of request headers that do not go on."""
+_WISHES: Final = frozenset({_PROMISE, _HEAD})
 _SECRET: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP})
-_REQUEST_UNRECORDED: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP, _IDENTITY, _OURS, _PROMISE})
-_ANSWER_STAYS: Final = frozenset({_CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _IDENTITY, _OURS, _PROMISE})
+_REQUEST_UNRECORDED: Final = frozenset({_CREDENTIAL, _CREDENTIAL_HOP, _IDENTITY, _OURS, _PROMISE, _HEAD})
+_ANSWER_STAYS: Final = frozenset({_CONNECTION, _HOP, _UPGRADE, _TRANSFER_ENCODING, _IDENTITY, _OURS, _PROMISE, _HEAD})
 """Kinds of answer headers that do not go on."""
 _KEPT_WHEN_NAMED: Final = frozenset({b"close", b"keep-alive", b"", b"host", b"content-length", b"transfer-encoding"})
 """Options of Connection that take no end-to-end header away: the framing is ours to decide."""
@@ -155,6 +170,7 @@ class RequestHead:
     """The head of one request, read; raises `Refused` where it may not go on."""
 
     __slots__ = (
+        "asks_head",
         "asks_promise",
         "chunked",
         "content_encoding",
@@ -184,6 +200,8 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.expects_continue = False
+        self.asks_head = False
+        """The newest head of the log is to come with the answer."""
         self.asks_promise = False
         """A signed promise that the record will be sealed is to come with the answer."""
         self.upgrade = False
@@ -261,10 +279,18 @@ class RequestHead:
             self.expects_continue = self.http_1_1
         elif kind == _UPGRADE:
             self.upgrade = True
-        elif kind == _PROMISE:
-            if self.asks_promise or value.strip(_OWS) != b"1":
-                raise Refused(Reason.BAD_PROMISE)
+        elif kind in _WISHES:
+            self._read_wish(kind, value)
+
+    def _read_wish(self, kind: int, value: bytes) -> None:
+        """Something is to come with the answer."""
+        is_promise = kind == _PROMISE
+        if (self.asks_promise if is_promise else self.asks_head) or value.strip(_OWS) != b"1":
+            raise Refused(Reason.BAD_PROMISE if is_promise else Reason.BAD_HEAD_WISH)
+        if is_promise:
             self.asks_promise = True
+        else:
+            self.asks_head = True
 
     def _read_identity(self, member: str, value: bytes) -> None:
         if self.identity is None:

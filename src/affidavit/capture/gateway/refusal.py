@@ -65,6 +65,14 @@ class Reason(Enum):
             "so, or leave it out."
         ),
     )
+    BAD_HEAD_WISH = (
+        400,
+        "bad_head_wish",
+        (
+            "x-affidavit-head is sent once, with the value 1, or not at all. Nothing was sent to a model. Send it so, "
+            "or leave it out."
+        ),
+    )
     UNKNOWN_PROVIDER = (
         404,
         "unknown_provider",

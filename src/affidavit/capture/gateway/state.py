@@ -10,6 +10,7 @@ from typing import Protocol
 from affidavit.capture.clock import Clock
 from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.figures import WorkerFigures
+from affidavit.capture.gateway.heads import PublishedHeads
 from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.refusal import Reason
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings
@@ -57,10 +58,13 @@ class WorkerState:
         admission: Admission | None = None,
         figures: WorkerFigures | None = None,
         promises: Promises | None = None,
+        heads: PublishedHeads | None = None,
     ) -> None:
         self.admission = admission
         self.promises = promises
         """Makes promises for calls that ask; where it is missing, they get none."""
+        self.heads = heads
+        """Tells the newest head to calls that ask; likewise."""
         self.figures = figures or WorkerFigures()
         """What this worker counts."""
         self.refusing: Reason | None = None

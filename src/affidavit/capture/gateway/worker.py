@@ -19,6 +19,7 @@ import uvloop
 from affidavit.capture.clock import Clock, system_clock
 from affidavit.capture.gateway.admission import Admission
 from affidavit.capture.gateway.figures import WorkerFigures
+from affidavit.capture.gateway.heads import PublishedHeads
 from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.server import Gateway
 from affidavit.capture.gateway.settings import GatewaySettings
@@ -36,6 +37,7 @@ def run(
     admission: Admission | None = None,
     figures: WorkerFigures | None = None,
     promises: Promises | None = None,
+    heads: PublishedHeads | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve connections of `sock` (bound and listening) until SIGTERM.
@@ -53,6 +55,7 @@ def run(
         admission=admission,
         figures=figures,
         promises=promises,
+        heads=heads,
     )
     uvloop.run(_serve(Gateway(state), sock, on_ready))
 
