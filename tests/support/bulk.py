@@ -59,9 +59,16 @@ def leaf(index: int) -> bytes:
 
 
 class BulkLedger:
-    """A directory of two logs, `system` and the one in bulk. Owner: whoever made it."""
+    """A directory of two logs, `system` and the one in bulk. Owner: whoever made it.
 
-    def __init__(self, root: Path) -> None:
+    `instead` are leaves in the place of those that bulk would have, and `bodies` ciphertexts that leaves name.
+    """
+
+    def __init__(
+        self, root: Path, *, instead: dict[int, bytes] | None = None, bodies: dict[int, bytes] | None = None
+    ) -> None:
+        self._instead: Final = instead or {}
+        self._bodies: Final = bodies or {}
         self.data: Final = root / "data"
         self.vkeys: Final = root / "system.vkeys"
         self.log: Final = LogMaker(NAME)
@@ -94,9 +101,21 @@ class BulkLedger:
                     with path.open("r+b" if path.exists() else "w+b") as file:
                         file.write(magic)
                         file.truncate(len(magic) + leaves * width)
+            self._write_bodies(segment)
         head = self.log.signer.head(self.size, self._edge.root, TIME // 1_000_000 + self.size)
         (self._place / f"heads/{self.size}").write_bytes(head)
         (self._place / "tree/checkpoint").write_bytes(head)
+
+    def _write_bodies(self, segment: int) -> None:
+        """A segment in which leaves have bodies: frames of all, and a row for each that has one."""
+        first, end = segment * SEGMENT_LEAVES, min((segment + 1) * SEGMENT_LEAVES, self.size)
+        if not self._bodies.keys() & {*range(first, end)}:
+            return
+        found = [self._bodies.get(index, b"") for index in range(first, end)]
+        frames = b"".join(len(body).to_bytes(4, "big") + body for body in found)
+        rows = b"".join(b"r" * ROW_BYTES if body else bytes(ROW_BYTES) for body in found)
+        (self._place / f"bodies/{segment:06d}").write_bytes(BODIES_MAGIC + frames)
+        (self._place / f"sheets/{segment:06d}.1").write_bytes(SHEET_MAGIC + rows)
 
     def adopt(self, size: int) -> None:
         """Somebody else has appended the leaves up to `size`, with a head."""
@@ -104,7 +123,7 @@ class BulkLedger:
         self._edge = grow(self._edge, leaves).edge
 
     def _append(self, end: int) -> None:
-        growth = grow(self._edge, [leaf(index) for index in range(self.size, end)])
+        growth = grow(self._edge, [self._instead.get(index) or leaf(index) for index in range(self.size, end)])
         for path, content in growth.files:
             if ".p/" not in path:
                 self._write(path, content)

@@ -20,6 +20,7 @@ from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout
+from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.seal.opening import Opener
 from affidavit.tlog.cosignature import parse_vkeys_file, verify_log_head
@@ -97,13 +98,15 @@ class Heads:
             self._seen.setdefault(path.parents[1].name, set()).add(path.read_bytes())
 
     def require_one_chain(self) -> None:
-        """Every head that was seen or kept is signed by both keys, and is a prefix of the log as it is now."""
+        """Every head that was seen or kept has both signatures of its time, and is a prefix of the log as it is now."""
         places = self._service.places
         for directory in DataLayout(places.data).logs.iterdir():
             layout = DataLayout(places.data).log(directory.name)
-            vkeys = parse_vkeys_file((places.public / f"{directory.name}.vkeys").read_bytes())
+            keys = published_keys(places.public, directory.name)
+            assert keys is not None
             kept = {path.read_bytes() for path in layout.heads.iterdir()}
-            heads = [verify_log_head(data, vkeys) for data in kept | self._seen.get(directory.name, set())]
+            seen = kept | self._seen.get(directory.name, set())
+            heads = [verify_log_head(data, keys.of_head(data)) for data in seen]
             sizes = {head.size for head in heads}
             size = head_size(layout)
             assert max(sizes) == size, (

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from affidavit.errors import FormatError, LayoutError
+from affidavit.errors import FormatError, LayoutError, ServiceError
 from affidavit.ledger.channel import Channel, Handler, Peer, Reply, Server, connect
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE, Disk
 from affidavit.ledger.lifeline import Lifeline
@@ -199,8 +199,7 @@ class SignerClient:
 
     def _call(self, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         if self._channel is None:
-            users = None if self._door.user is None else frozenset((self._door.user,))
-            self._channel = connect(self._door.directory, SOCKET, users=users)
+            self._channel = self._connect()
         try:
             message = self._channel.call(body)
         except BaseException:
@@ -208,3 +207,15 @@ class SignerClient:
             self._channel = None
             raise
         return message.body, message.parts
+
+    def _connect(self) -> Channel:
+        door = self._door
+        if door.user is None:
+            return connect(door.directory, SOCKET)
+        try:
+            return connect(door.directory, SOCKET, users=frozenset((door.user,)))
+        except ServiceError as error:
+            raise ServiceError(
+                f"the signer, a service of its own of user {door.user} at {door.directory}, cannot be asked: {error}. "
+                "Start `affidavit signer serve` as that user; what was recorded is safe"
+            ) from error

@@ -27,6 +27,8 @@ from affidavit.prove.bundle import MANIFEST, PROOF, bundle_data, check_bundle, f
 from affidavit.prove.promise_check import check_promise
 from affidavit.prove.proof import make_proofs
 from affidavit.prove.repair import Repair, apply, plan
+from affidavit.prove.since import verify_since
+from affidavit.prove.verify import verify_directory
 from affidavit.seal.process import publish_vkeys
 from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.checkpoint import parse_checkpoint
@@ -42,7 +44,7 @@ from affidavit.witness.store import Store, open_store, parse_log_keys
 from affidavit.witness.witness import Witness
 from tests.integration.prove.ledgers import OfTime, ours, start, theirs, unexpected, verdicts, verdicts_of_json
 from tests.integration.prove.test_promises import begin, finish, promised_call
-from tests.integration.prove.test_rotations import keys_of, rotated, some_calls
+from tests.integration.prove.test_rotations import keys_of, resign, rotated, some_calls
 from tests.support import tsa
 from tests.support.installation import Installation
 from tests.unit.witness.test_anchor import Here
@@ -251,6 +253,38 @@ def test_a_promise_is_checked_across_changes_of_keys(tmp_path: Path, logs: tuple
         assert states() == ["kept", "kept", "broken", "broken"], f"after {log}"
     finish(installation, shard)
     assert states() == ["kept", "kept", "broken", "broken"]
+
+
+# --- a verifier that remembers ---------------------------------------------------------------------------------------
+
+
+def test_a_verifier_that_remembers_follows_the_log_to_its_new_keys(tmp_path: Path) -> None:
+    """What was verified under old keys is not read again; a head that old keys sign later is found all the same."""
+    installation = start(Installation(tmp_path / "it", projects=("default",)))
+    data, first = installation.data.directory, (publish(installation) / "system.vkeys").read_bytes()
+    some_calls(installation, "worker0")
+    stolen, memory = {}, None
+    for number, log in enumerate(("default", "system", "default", "")):
+        for vkeys in (first, (publish(installation) / "system.vkeys").read_bytes()):
+            report, remembered = verify_since(data, memory, vkeys=vkeys, made_us=1)
+            assert remembered is not None, report.findings
+            whole = verify_directory(data, vkeys=vkeys)
+            both = [
+                {axis: verdict for axis, verdict in verdicts(one).items() if not axis.endswith("anchor")}
+                for one in (report, whole)
+            ]
+            assert both[0] == both[1]
+            assert "READ-AGAIN" not in {finding.code for finding in report.findings}
+        memory = remembered
+        if log:
+            stolen[log] = keys_of(installation, log, {0: "", 1: "", 2: "2."}[number])
+            installation.sealer.rotate_keys(log)
+            some_calls(installation, f"worker{number + 1}")
+    installation.stop()
+    resign(installation, "default", stolen["default"])
+    report, remembered = verify_since(data, memory, vkeys=first, made_us=1)
+    assert remembered is None
+    assert ("authority", "KEY-GENERATION", "default") in unexpected(report)
 
 
 # --- witnesses and timestamps -----------------------------------------------------------------------------------------

@@ -22,8 +22,10 @@ from affidavit.ledger.key_manifest import handed_over_at, make_root, open_root, 
 from affidavit.ledger.places import Places
 from affidavit.ledger.reader import LogReader
 from affidavit.prove.manifest import RootKey
+from affidavit.prove.memory import Memory
 from affidavit.prove.proof import make_proof
 from affidavit.prove.report import Report
+from affidavit.prove.since import verify_since
 from affidavit.prove.verify import verify_directory
 from affidavit.seal.process import publish_vkeys
 from affidavit.tlog.checkpoint import parse_checkpoint
@@ -298,6 +300,23 @@ def test_a_manifest_of_another_installation(world: World, tmp_path: Path) -> Non
     strange.write_bytes(sign_manifest(good, root=other))
     report, found = world.judge(kept=(strange,))
     assert (report.integrity, found) == ("OK", {("FAIL", "MANIFEST", "system")})
+
+
+def test_a_verifier_that_remembers_hears_of_a_revocation(world: World) -> None:
+    """What it verified under keys that are revoked since is not taken for granted."""
+
+    def again(memory: Memory | None) -> tuple[Report, Memory | None]:
+        root_key = RootKey((world.places.public / "root.vkey").read_bytes(), (world.places.manifest.read_bytes(),))
+        return verify_since(world.places.data, memory, vkeys=None, made_us=1, root_key=root_key)
+
+    report, memory = again(None)
+    assert (report.integrity, report.authority, memory is None) == ("OK", "OK", False)
+    report, memory = again(memory)
+    assert (report.integrity, report.authority, memory is None) == ("OK", "OK", False)
+    world.renew(("default", Revoked(1, 0)))
+    report, forgotten = again(memory)
+    assert forgotten is None
+    assert ("FAIL", "KEY-REVOKED", "default") in {(f.verdict, f.code, f.log) for f in report.findings}
 
 
 # --- proofs --------------------------------------------------------------------------------------------------------

@@ -205,3 +205,15 @@ def test_a_copy_elsewhere_is_the_same_ledger(ledger: Installation, tmp_path: Pat
     auditor.look()
     auditor.data = copy_of(ledger.data.directory, tmp_path / "copy")
     assert "READ-AGAIN" not in codes(auditor.look())
+
+
+def test_a_timestamp_that_was_read_before_and_is_named_later(ledger: Installation, authority: tsa.Authority) -> None:
+    """What an epoch names binds the leaves behind it, although the file is not read again for itself."""
+    stamp(ledger, authority, moment=datetime.now(UTC) - timedelta(seconds=1))
+    auditor = Auditor.of(ledger)
+    auditor.look(roots=authority.roots)
+    restart(ledger)
+    say(ledger, time_us=clock_us() - 2 * HOUR_US, source="buffer")
+    assert "LATE" in codes(auditor.look(roots=authority.roots, keep=False))
+    say(ledger, time_us=clock_us() - 2 * HOUR_US)
+    assert "BACK-DATED" in codes(auditor.look(roots=authority.roots))

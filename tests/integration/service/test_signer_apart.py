@@ -200,6 +200,9 @@ def test_nobody_else_is_answered(house: House) -> None:
 
 
 def test_seeds_within_reach_stop_the_start(house: House) -> None:
+    alone = house.run("up", "--json")
+    assert alone.returncode != 0
+    assert "Start `affidavit signer serve` as that user" in alone.stdout + alone.stderr
     signer = house.start_signer()
     house.end(house.start_service())
     house.end(signer)

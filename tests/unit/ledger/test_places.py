@@ -380,19 +380,9 @@ def test_what_an_installation_file_says():
     )
 
 
-def test_vkeys_of_a_log_are_told_from_those_of_another_the_newest_last(places):
-    assert places.system_vkeys == places.keys / "public" / "system.vkeys"
-    assert places.all_vkeys("default") == []
-    places.public.mkdir(parents=True)
-    for name in ("default.10.vkeys", "default.2.vkeys", "default.x.vkeys", "default2.1.vkeys", "default.vkeys"):
-        (places.public / name).touch()
-    assert [path.name for path in places.all_vkeys("default")] == [
-        "default.2.vkeys",
-        "default.10.vkeys",
-        "default.vkeys",
-    ]
-    (places.public / "default.vkeys").unlink()
-    assert [path.name for path in places.all_vkeys("default")] == ["default.2.vkeys", "default.10.vkeys"]
+def test_public_files_lie_with_the_keys(places):
+    assert places.system_vkeys == places.vkeys("system") == places.keys / "public" / "system.vkeys"
+    assert places.manifest == places.keys / "public" / "manifest"
 
 
 def test_nobody_holds_what_is_not_there(places):

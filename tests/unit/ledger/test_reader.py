@@ -99,6 +99,7 @@ def variants(data: bytes) -> dict[str, bytes]:
     flipped[100] ^= 1
     return {
         "changed": bytes(flipped),
+        "another edge": data[:8] + bytes((data[8] ^ 1,)) + data[9:],
         "empty": b"",
         "magic only": data[:8],
         "magic and the checksum of nothing": data[:8] + bytes(4),

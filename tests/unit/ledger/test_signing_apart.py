@@ -101,3 +101,10 @@ def test_a_question_that_it_does_not_know(tmp_path: Path) -> None:
             client(apart, user=os.geteuid())._call({"op": "forget"})
     finally:
         apart.stop()
+
+
+def test_a_signer_that_is_not_there_is_named_with_its_user(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "none"):
+        asking = SignerClient(SignerDoor(directory=directory, user=4711))
+        with pytest.raises(ServiceError, match=r"of user 4711 at .* Start `affidavit signer serve` as that user"):
+            asking.rotations("default")

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from affidavit.errors import AffidavitError, CorruptionError
@@ -201,7 +202,9 @@ def test_a_hand_over_of_the_system_log_that_does_not_fit_its_leaf_is_not_publish
         rotate_log(
             installation.sealer.logs,
             "system",
-            rotate=lambda log, _: installation.signer.rotate(log=log, after=after),
+            rotate=lambda log, fits: msgspec.structs.replace(
+                installation.signer.rotate(log=log, after=fits), after=after
+            ),
             publish=lambda: published.append(system.next_leaf),
         )
     assert published in ([], [system.next_leaf - 1])

@@ -35,6 +35,7 @@ from affidavit.seal import process
 from affidavit.seal.desk import Desk
 from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
+from affidavit.settings.signer import Signer as SignerSettings
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT
 from tests.support.accesses import write_access, write_follow
@@ -435,3 +436,10 @@ def test_keys_change_over_the_sockets_and_followers_are_answered_out_of_turn(hou
     api.close()
     sealer.end()
     assert (sealer.error, house.lost) == (None, [])
+
+
+def test_the_signer_is_the_services_own_or_another_users(tmp_path: Path) -> None:
+    places = Places(data=tmp_path / "data", keys=tmp_path / "keys")
+    assert process.signer_door(places, SignerSettings()) == signing.SignerDoor(directory=places.run)
+    apart = SignerSettings(socket="/run/signer", user="0")
+    assert process.signer_door(places, apart) == signing.SignerDoor(directory=Path("/run/signer"), user=0)

@@ -5,6 +5,7 @@ Each question goes to both verifiers, which share no code.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import random
@@ -18,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import affidavit_verify
 from affidavit.errors import FormatError
+from affidavit.tlog import certificate as certificate_module
 from affidavit.tlog import timestamp as module
 from affidavit.tlog.certificate import CHAIN_MAX, ROOTS_MAX, parse_certificate, parse_roots
 from affidavit.tlog.der import SEQUENCE, Elements, element
@@ -376,3 +378,13 @@ def test_hash_functions_have_the_names_of_their_standards() -> None:
     assert made.with_ecdsa.hex() == "06082a8648ce3d040303"
     assert (made.digest, made.algorithm.name) == (hashlib.sha384, "sha384")
     assert [each.identifier.hex()[-1] for each in module._HASHES] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("low", "high", "counts"), [(2048, 2048, True), (2049, 4096, False), (1024, 2047, False)])
+def test_sizes_of_rsa_keys_at_their_bounds(
+    monkeypatch: pytest.MonkeyPatch, low: int, high: int, *, counts: bool
+) -> None:
+    monkeypatch.setattr(certificate_module, "RSA_BITS_MIN", low)
+    monkeypatch.setattr(certificate_module, "RSA_BITS_MAX", high)
+    with contextlib.nullcontext() if counts else pytest.raises(FormatError, match="neither RSA of"):
+        certificate_module.public_key(authority("rsa").signer.certificate)
