@@ -21,7 +21,7 @@ from affidavit.ledger.reader import LogReader, head_size
 from affidavit.prove.proof import make_proofs, verify_proof_file
 from affidavit.seal.desk import Desk
 from affidavit.seal.following import Gatherer
-from affidavit.seal.pruning import CITED_DAYS, NOTICE_DAYS, Pruning, plan_pruning
+from affidavit.seal.pruning import Pruning, plan_pruning
 from affidavit.seal.recent import RecentRecords
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import parse_vkeys_file
@@ -280,49 +280,7 @@ def test_a_hash_of_a_whole_segment_is_changed(house: Installation) -> None:
     assert ("integrity", "FAIL", "ROOT") in findings(house)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
-
-
-def test_the_system_log_and_a_stranger_are_refused(house: Installation) -> None:
-    with pytest.raises(PruneRefusedError, match="system log"):
-        plan_pruning(house.data, "system", before_us=NOW_US, now_us=NOW_US)
-    with pytest.raises(NotFoundError):
-        plan_pruning(house.data, "nobody", before_us=NOW_US, now_us=NOW_US)
-
-
-def test_nothing_goes_before_its_time(house: Installation) -> None:
-    assert plan(house, before_us=NOW_US - 301 * DAY_US).minimum == 0
-    assert plan(house, before_us=LATER_US - DAY_US).minimum == SEGMENT_LEAVES
-    last_us = LATER_US + (DAYS + CITED_DAYS) * DAY_US
-    assert plan(house, now_us=last_us - DAY_US).minimum == SEGMENT_LEAVES
-    assert plan(house).minimum == 2 * SEGMENT_LEAVES
-
-
-@pytest.mark.parametrize(("before", "now", "allowed"), [(None, DAYS, False), (DAYS, None, False), (DAYS, 200, True)])
-def test_the_longest_retention_of_seven_days_counts(
-    old: Installation, tmp_path: Path, times: Times, before: int | None, now: int | None, *, allowed: bool
-) -> None:
-    """A retention that was just set, just unset, or just made longer."""
-    house = copy_of(old, tmp_path / "house")
-    began = times.us
-    start(house, days=before)
-    house.stop()
-    times.us += (NOTICE_DAYS + 1) * DAY_US
-    house.open()
-    start(house, days=now)
-    at = times.us + 1_000
-    try:
-        if not allowed:
-            with pytest.raises(PruneRefusedError, match="on record"):
-                plan(house, before_us=at, now_us=at)
-            if before is None:
-                later = at + (NOTICE_DAYS + 1) * DAY_US
-                assert plan(house, before_us=later, now_us=later).minimum == 2 * SEGMENT_LEAVES
-        else:
-            assert plan(house, before_us=at, now_us=at).days == 200
-            assert plan(house, before_us=at, now_us=at).minimum == SEGMENT_LEAVES
-    finally:
-        times.us = began
+# --- holds -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ranges", [[[5, 9]], [[0, 2**53 - 1]], [[SEGMENT_LEAVES - 1, SEGMENT_LEAVES]]])
@@ -343,16 +301,6 @@ def test_a_hold_of_what_stays_stops_nothing(house: Installation) -> None:
     house.stop()
     remove_below(house.data.log(LOG), facts["minimum"], disk=Disk())
     assert findings(house) == {("completeness", "OK", "PRUNED")}
-
-
-def test_a_hold_that_came_between_the_plan_and_the_deed(house: Installation, times: Times) -> None:
-    desk = desk_of(house, times)
-    told = ask(desk, op="prune", log=LOG, before_us=NOW_US)
-    house.sealer.declare(LOG, "hold.place", {"hold": "case-7", "ranges": [[1, 2]]})
-    with pytest.raises(PruneRefusedError, match="case-7"):
-        ask(desk, op="prune_now", plan=told["plan"])
-    with pytest.raises(NotFoundError, match="plan again"):
-        ask(desk, op="prune_now", plan=told["plan"])
 
 
 # --- every write step -------------------------------------------------------------------------------------------------
