@@ -25,7 +25,7 @@ Promise. For a data directory it gives each log six verdicts and names what it f
     time           timestamps of authorities that --tsa-roots vouches for bound the times that leaves state; what
                    sources say of their own clocks
     authority      the configuration on disk is the one on record; keys change, and act, as the log and its root key
-                   (--root) say
+                   (--root) say; who had to approve did; capture points that have keys signed the records that are here
     erasure        no row of a key sheet was blanked or changed without a leaf that says so
 
 What none of this proves: that a call which never passed a capture point was recorded; that what was recorded is true;
@@ -595,27 +595,37 @@ class Tree:
     It keeps one hash for each full tile, so a million leaves cost 128 KB.
     """
 
-    def __init__(self, sizes: Iterable[int]) -> None:
+    def __init__(self, sizes: Iterable[int], segments: bytes = b"") -> None:
+        """``segments``: hashes of whole segments at the beginning, whose leaves are not here."""
         self.roots = {0: hashlib.sha256(b"").digest()}
-        self.full = bytearray()  # the content of level 1: one hash for each full tile of level 0
-        self._wanted = sorted(set(sizes), reverse=True)
-        self._left: list[
-            tuple[int, bytes]
-        ] = []  # (height, hash) of the perfect subtrees to the left, as in a binary counter
+        self.full = bytearray()  # the content of level 1 behind those: one hash for each full tile of level 0
+        # (height, hash) of the perfect subtrees to the left, as in a binary counter
+        self._left: list[tuple[int, bytes]] = []
+        self._start = len(segments) // HASH * SEGMENT
+        for number in range(len(segments) // HASH):
+            self._push(16, segments[number * HASH :][:HASH])
+            parts = [node for _, node in self._left]
+            root = parts.pop()
+            while parts:
+                root = hashlib.sha256(b"\1" + parts.pop() + root).digest()
+            self.roots[(number + 1) * SEGMENT] = root
+        self._wanted = sorted({size for size in sizes if size > self._start}, reverse=True)
+
+    def _push(self, height: int, node: bytes) -> None:
+        while self._left and self._left[-1][0] == height:
+            node, height = hashlib.sha256(b"\1" + self._left.pop()[1] + node).digest(), height + 1
+        self._left.append((height, node))
 
     def add_tile(self, hashes: bytes) -> None:
         """``hashes``: 256 leaf hashes, or fewer in the last tile of the tree."""
-        start, inner = len(self.full) // HASH * TILE, levels(hashes)
+        start, inner = self._start + len(self.full) // HASH * TILE, levels(hashes)
         while self._wanted and self._wanted[-1] <= start + len(hashes) // HASH:
             size = self._wanted.pop()
             if size > start:
                 self.roots[size] = self._root(inner, size - start)
         if len(hashes) == TILE * HASH:
             self.full += inner[8]
-            node, height = inner[8], 8
-            while self._left and self._left[-1][0] == height:
-                node, height = hashlib.sha256(b"\1" + self._left.pop()[1] + node).digest(), height + 1
-            self._left.append((height, node))
+            self._push(8, inner[8])
 
     def _root(self, inner: list[bytes], width: int) -> bytes:
         """The root over all to the left and the first ``width`` nodes of this tile, as perfect subtrees by its bits."""
@@ -915,6 +925,7 @@ _rotation = {"log": _project, "origin": _text, "after": _count, "vkeys": _creati
 _rotation |= {"signatures": lambda v: _signatures(v) and len(v) == 4}
 
 _signature, _word = _matching(r"[A-Za-z0-9_-]{85}[AQgw]"), _matching("[a-z][a-z0-9_]{0,31}")
+_source_key: dict[str, Test] = {"key": _digest, "voucher": _signature}
 _approvals = _array(_object({"approver": _project, "signature": _signature}))
 _approved = {"approvals": _approvals, "approvers": _count, "expires_us": _positive}
 _approvers = _array(_object({"key": _digest, "name": _project}))
@@ -933,16 +944,52 @@ def _anchors(value: Any) -> bool:
     return bool(names) and names == sorted({*names}) and {n.split(".")[0] for n in names} == {str(value["size"])}
 
 
+# Where whoever reads a log that was cut off at its beginning starts to count; section 24 of the formats.
+_flag: Test = lambda v: _count(v) and v < 2  # noqa: E731 - it stands in tables of tests
+_signed_source = _object({"chain": _digest, "key": _digest, "start": _count, "voucher": _signature})
+_pruned_source = _object(
+    {
+        "boot": _matching(_BOOT),
+        "ended": _flag,
+        "first": _or_null(_positive),
+        "heartbeat_s": _or_null(_positive),
+        "id": _matching(_SOURCE),
+        "last": _positive,
+        "signed": _or_null(_signed_source),
+        "time_us": _positive,
+    }
+)
+_open_call = _object({"call": _matching(_UUID7), "leaf": _count, "time_us": _positive})
+_pruned_state = _object(
+    {
+        "calls": _count,
+        "closed": _or_null(_count),
+        "epoch": _count,
+        "newest_us": _positive,
+        "open": _array(_open_call),
+        "opened": _flag,
+        "outcomes": _count,
+        "sources": _array(_pruned_source),
+    }
+)
+_retention = _array(_object({"days": _positive, "project": _project}))
+
 # The data of each type that speaks of the log; the system log's epochs say one thing more, and two types are its alone.
 SPOKEN: dict[str, Test] = {
     "epoch.open": _with_optional(_opening, {**_optional_clock, "anchors": _anchors}),
     "epoch.close": _with_optional(_epoch, _epoch_later),
     "key.sheet": _object(_sheet),
     "gap": _object({**_numbers, **_loss}),
-    "source.start": _with_optional({"heartbeat_s": _positive}, _optional_clock),
+    "source.start": lambda v: (
+        _with_optional({"heartbeat_s": _positive}, {**_optional_clock, **_source_key})(v)
+        and ("key" in v) == ("voucher" in v)
+    ),
+    "source.heartbeat": _object({"signature": _signature}),
+    "source.stop": _object({"signature": _signature}),
     "source.clock": _with_optional({"step_us": _integer}, _optional_clock),
     "source.lost": _object({"id": _matching(_SOURCE), "boot": _matching(_BOOT)}),
     "bundle.export": _object({"files": _count, "sha256": _digest}),
+    "log.pruned": _object({"days": _positive, "minimum": _positive, "policy": _count, "state": _pruned_state}),
     "hold.place": _object({"hold": _project, "ranges": _ranges}),
     "hold.release": _object({**_approved, "hold": _project, "placed": _count}),
     "erasure": _object(
@@ -968,7 +1015,14 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
         {"approvals": _approvals, "approvers": _approvers, "expires_us": _positive, "previous": _or_null(_count)}
     ),
     "usage.reconciled": _object(_reconciliation),
-    "config.change": _with_optional(_config, {"masking": _digest, "mark": lambda v: _array(_project)(v) and v != []}),
+    "config.change": _with_optional(
+        _config,
+        {
+            "masking": _digest,
+            "mark": lambda v: _array(_project)(v) and v != [],
+            "retention": lambda v: _retention(v) and v != [],
+        },
+    ),
     "promise.key": _object(_promise_key),
     "key.rotate": _object(_rotation),
     "shard.open": _object({**_begun, "logs": lambda v: _array(_object(_row))(v) and v != []}),
@@ -976,7 +1030,10 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 CALLS = frozenset({b"llm.request", b"llm.response"})
-OF_SOURCES = frozenset({"source.start", "source.clock", "usage.reconciled"})  # records of a capture process, with data
+SOURCE_WORDS = frozenset(
+    {"source.start", "source.heartbeat", "source.stop"}
+)  # without data in what early versions wrote
+OF_SOURCES = SOURCE_WORDS | {"source.clock", "usage.reconciled"}  # records of a capture process, with data
 SPEAKING = frozenset(kind.encode() for kind in (*SPOKEN_BY_SYSTEM, SPOKEN_WITHOUT_DATA))
 
 
@@ -989,8 +1046,8 @@ def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
         if data is not None:
             raise Damage("LEAF", f"is of type {kind}, which has no public data")
         return None
-    if kind == "source.start" and data is None:
-        return None  # from before sources made promises
+    if kind in SOURCE_WORDS and data is None:
+        return None  # from before sources made promises, or had keys
     if (
         (header is not None and kind not in OF_SOURCES)
         or (body is not None) != (kind == SPOKEN_WITHOUT_DATA)
@@ -1001,6 +1058,8 @@ def public_facts(log: str, leaf: re.Match[bytes]) -> dict[str, Any] | None:
     if data is None:
         return None
     test, value = (SPOKEN_BY_SYSTEM if log == "system" else SPOKEN).get(kind), parse_canonical(data)
+    if kind == "log.pruned" and log == "system":
+        test = None  # it is what all other logs rest on
     if test is None or not test(value):
         raise Damage("LEAF", f"is of type {kind}, and its data is not what the format says for this log")
     return dict(value)
@@ -1025,6 +1084,35 @@ class Act(NamedTuple):
     time_us: int
     kind: str
     data: dict[str, Any]
+
+
+class SourceRecord:
+    """A source with a key: a chain over the digests of its records, as its leaves give them."""
+
+    def __init__(self, start: int, key: bytes, voucher: bytes) -> None:
+        self.start, self.key, self.voucher = start, key, voucher
+        self.last_word = start  # the newest leaf that was signed as it should be
+        self.is_refuted = False
+        self.chain = bytes(HASH)  # over all records before the newest one, since a word does not cover itself
+        self.newest: bytes | None = None
+        self.is_whole = False  # the chain covers the newest, too: it is another log.pruned's
+
+    def begin_again(self, chain: bytes) -> None:
+        self.chain, self.is_whole = chain, True
+
+    def whole(self) -> bytes:
+        """The chain over all records."""
+        if self.is_whole:
+            return self.chain
+        plain = b"" if self.newest is None else binascii.a2b_base64(self.newest.translate(FROM_URL) + b"=")
+        return hashlib.sha256(self.chain + plain).digest()
+
+    def add(self, digest: bytes | None) -> None:
+        self.chain, self.newest, self.is_whole = self.whole(), digest, False
+
+    def signed(self, log: str, source: Source, records: int, signature: bytes) -> bool:
+        text = f"affidavit/source/v1\n{shown(source)}\n{log}\n{records}\n{b64u(self.chain).decode()}\n"
+        return signed_by(self.key, text.encode(), signature)
 
 
 class Testimony:
@@ -1059,8 +1147,17 @@ class Testimony:
         self.newest_us = 0  # time of the last leaf
         self.living: dict[Source, int] = {}  # sources whose end is not on record; longest silence that each promised
         self.doubted: set[Source] = set()  # sources that last said that their clock is not kept
+        self.signing: dict[Source, SourceRecord] = {}  # sources that began with a key
+        self.unsigned: dict[Source, int] = {}  # those without one that began after the first of these; their first leaf
         self.acts: list[Act] = []  # in their order
         self.raised: list[tuple[int, int, int]] = []  # entry, segment, version: first word of a later key sheet
+        self.minimum = 0  # entries below were pruned
+        self.ended: set[Source] = set()  # sources of which nothing comes any more
+        self.promised: dict[Source, int] = {}  # what each stated as its longest silence
+        self.newest_sealer: Source | None = None
+        self.closes: list[int] = []  # each epoch.close
+        self.retention: list[tuple[int, int, dict[str, int]]] = []  # leaf, time, and days by project
+        self.states: dict[int, bytes] = {}  # what a log.pruned with that minimum must state (a digest)
 
     def fail(self, code: str, what: str, axis: str = "completeness") -> None:
         """A finding; what is counted cannot be judged any more once a leaf could not be read."""
@@ -1076,8 +1173,12 @@ class Testimony:
         self.ids += b"".join([i.to_bytes(16, "big") for i in range(first, first + leaves)])
         self.has_body += b"\2" * leaves
 
-    def count(self, index: int, kind: bytes, source: Source, number: int, time_us: int) -> None:
-        """The sequence and the clock of one source."""
+    def count(
+        self, index: int, kind: bytes, source: Source, number: int, time_us: int, *, digest: bytes | None
+    ) -> None:
+        """The sequence and the clock of one source, and what it recorded."""
+        if (record := self.signing.get(source)) is not None:
+            record.add(digest)
         state = self.sources.get(source)
         if state is None:
             state = self.sources[source] = [1, time_us]
@@ -1085,7 +1186,9 @@ class Testimony:
                 # Sealers follow each other, so their clocks may be compared across boots; other sources overlap.
                 if self.sealer and time_us < self.sealer[1] - CLOCK_STEP_US:
                     self._fell_back(index, source, self.sealer[1] - time_us)
-                self.sealer = state
+                self.sealer, self.newest_sealer = state, source
+            elif self.signing:
+                self.unsigned[source] = index
         if source not in self.active:
             self.active[source] = number
         if number == state[0]:
@@ -1101,6 +1204,7 @@ class Testimony:
         self.last_type, self.newest_us = kind, time_us
         if kind == b"source.stop":
             self.living.pop(source, None)
+            self.ended.add(source)
         if index == 0:
             self.first_type = kind
 
@@ -1131,6 +1235,8 @@ class Testimony:
             self._clock(index, source, data.get("clock"))
         elif kind == "usage.reconciled":
             self.reconciled[(data["provider"], data["first_day"], data["last_day"])] = (index, data)
+        elif kind in ("source.heartbeat", "source.stop"):
+            return  # heard by `speak`, with or without data
         elif kind in OF_SOURCES or kind == "source.lost":
             self._source(index, kind, data, source)
         elif kind == "key.sheet":
@@ -1146,6 +1252,8 @@ class Testimony:
                 self.origins.add(data["origin"])
         elif kind == "config.change":
             self.config = data["sha256"]
+            days = {row["project"]: row["days"] for row in data.get("retention", [])}
+            self.retention.append((index, self.sources[source][1], days))
         elif kind == "key.rotate":
             self.rotations.append((index, data))
         elif kind == "promise.key":
@@ -1163,6 +1271,7 @@ class Testimony:
         self.gaps.setdefault(key, []).append((data["first"], data["last"] or NUMBER_END))
         if data["last"] is None:
             self.living.pop(key, None)
+            self.ended.add(key)
         numbers = f"{data['first']} to {data['last'] or 'an unknown number'} of {shown(key)}"
         self.report.warn("GAP", self.log, f"entry {index}: {numbers} were lost ({data['reason']})", "completeness")
 
@@ -1185,17 +1294,21 @@ class Testimony:
         if names != sorted(set(names)):
             self.fail("ROSTER-ORDER", f"entry {index}: its roster is not sorted")
         self.is_open, self.closed_at, self.active, self.clean = False, index, {}, data["clean"] == 1
+        self.closes.append(index)
 
     def _source(self, index: int, kind: str, data: dict[str, Any], source: Source) -> None:
         """A source speaks of itself, or the sealer of one that ended without a word."""
         if kind == "source.lost":
             lost = (data["id"].encode(), data["boot"].encode())
+            self.ended.add(lost)
             if self.living.pop(lost, None) is not None:
                 what = f"entry {index}: {shown(lost)} ended without saying so; what it recorded last may be missing"
                 self.report.warn("SOURCE-LOST", self.log, what, "completeness")
             return
         if kind == "source.start":
-            self.living[source] = data["heartbeat_s"]
+            self.living[source] = self.promised[source] = data["heartbeat_s"]
+            if "key" in data:
+                self._begin_to_sign(index, source, data)
         elif data["step_us"]:
             what = f"entry {index}: the clock of {shown(source)} moved by {data['step_us'] / 1e6:.3f} s at once"
             self.report.warn("CLOCK-STEP", self.log, what, "time")
@@ -1203,6 +1316,132 @@ class Testimony:
             what = f"entry {index}: {shown(source)} could not ask its kernel how well the clock is kept"
             self.report.add("time", NOT_ASSESSED, "CLOCK-UNKNOWN", self.log, what)
         self._clock(index, source, data.get("clock"))
+
+    # -- logs that are cut off at their beginning; section 24 of the formats
+
+    def remember_state(self, minimum: int) -> None:
+        """At each segment's beginning: what a log.pruned would have to state of the entries before it."""
+        if not self.unreadable:
+            self.states[minimum] = hashlib.sha256(as_json(self._state())).digest()
+
+    def _state(self) -> dict[str, Any]:
+        active = self.active if self.is_open else {}
+        sources = []
+        for source, (following, time_us) in sorted(self.sources.items()):
+            ended = source != self.newest_sealer if source[0] == b"sealer" else source in self.ended
+            if ended and source not in active:
+                continue
+            signed = None
+            if (record := self.signing.get(source)) is not None:
+                chain, key = b64u(record.whole()).decode(), b64u(record.key).decode()
+                voucher = b64u(record.voucher).decode()
+                signed = {"chain": chain, "key": key, "start": record.start, "voucher": voucher}
+            row: dict[str, Any] = {"id": source[0].decode(), "boot": source[1].decode(), "first": active.get(source)}
+            row |= {"last": following - 1, "time_us": time_us, "heartbeat_s": self.promised.get(source)}
+            sources.append(row | {"ended": int(ended), "signed": signed})
+        calls = [(leaf, call.decode(), time_us) for call, (leaf, time_us) in self.open_calls.items()]
+        return {
+            "calls": self.calls if self.is_open else 0,
+            "closed": self.closed_at,
+            "epoch": self.epoch,
+            "newest_us": self.newest_us,
+            "open": [{"call": call, "leaf": leaf, "time_us": time_us} for leaf, call, time_us in sorted(calls)],
+            "opened": int(self.is_open),
+            "outcomes": self.outcomes if self.is_open else 0,
+            "sources": sources,
+        }
+
+    def begin_at(self, minimum: int, state: dict[str, Any] | None) -> None:
+        """Entries below ``minimum`` are not here; without a state nothing can be counted."""
+        self.minimum = minimum
+        if state is None:
+            self.lose(0, minimum)
+            self.unreadable += minimum
+            return
+        self.has_body += b"\2" * minimum
+        self.epoch, self.is_open, self.closed_at = state["epoch"], state["opened"] == 1, state["closed"]
+        self.calls, self.outcomes, self.newest_us = state["calls"], state["outcomes"], state["newest_us"]
+        self.closes += [] if self.closed_at is None else [self.closed_at]
+        self.open_calls = {call["call"].encode(): (call["leaf"], call["time_us"]) for call in state["open"]}
+        for row in state["sources"]:
+            source = (row["id"].encode(), row["boot"].encode())
+            self.sources[source] = [row["last"] + 1, row["time_us"]]
+            if row["first"] is not None:
+                self.active[source] = row["first"]
+            if row["ended"]:
+                self.ended.add(source)
+            elif source[0] == b"sealer":
+                self.newest_sealer, self.sealer = source, self.sources[source]
+            if row["heartbeat_s"] is not None:
+                self.promised[source] = row["heartbeat_s"]
+                if not row["ended"]:
+                    self.living[source] = row["heartbeat_s"]
+            if (signed := row["signed"]) is not None:
+                record = SourceRecord(signed["start"], from_b64u(signed["key"]), from_b64u(signed["voucher"]))
+                record.begin_again(from_b64u(signed["chain"]))
+                self.signing[source] = record
+
+    def check_prunings(self, system: Testimony) -> None:
+        """Each log.pruned: its form, the retention that was on record, and what it states of what it lets go."""
+        before = 0
+        for act in self.acts:
+            if act.kind != "log.pruned":
+                continue
+            minimum, state = act.data["minimum"], act.data["state"]
+            closed = max((index for index in self.closes if index < act.entry), default=0)
+            reason = why_not_policy(system.retention, self.log, act)
+            if minimum % SEGMENT or not before < minimum <= min(act.entry, closed):
+                reason = "its minimum index is not one: whole segments, above the one before, below an epoch.close"
+            elif act.time_us < state["newest_us"] + (act.data["days"] + CITED_DAYS) * DAY_US:
+                reason = f"its entries were not {act.data['days']} and {CITED_DAYS} days old"
+            if reason:
+                self.report.fail("PRUNE-POLICY", self.log, f"entry {act.entry}: log.pruned: {reason}", "completeness")
+            if self.states.get(minimum) not in (None, hashlib.sha256(as_json(state)).digest()):
+                what = f"entry {act.entry}: log.pruned: its state is not that of entry {minimum}"
+                self.report.fail("PRUNE-STATE", self.log, what, "completeness")
+            before = minimum
+
+    def _begin_to_sign(self, index: int, source: Source, data: dict[str, Any]) -> None:
+        """A source shows its key; section 25 of the formats."""
+        self.unsigned.pop(source, None)
+        if source in self.signing or self.sources[source][0] != 2:
+            what = f"entry {index}: {shown(source)} shows a key, and had begun before"
+            self.fail("SOURCE-KEY", what, "authority")
+        else:
+            self.signing[source] = SourceRecord(index, from_b64u(data["key"]), from_b64u(data["voucher"]))
+
+    def speak(self, index: int, source: Source, number: int, data: dict[str, Any] | None) -> None:
+        """A heartbeat or a stop: signed over all records of the source before it, if the source has a key."""
+        record, reason = self.signing.get(source), ""
+        if self.unreadable or (record is not None and record.is_refuted):
+            return
+        if record is None:
+            reason = "signs, and began without a key" if data is not None else ""
+        elif data is None:
+            reason = "began with a key, and does not sign"
+        elif not record.signed(self.log, source, number - 1, from_b64u(data["signature"])):
+            reason = f"never signed these records, which follow those up to entry {record.last_word}"
+        elif record is not None:
+            record.last_word = index
+        if reason:
+            self.fail("SOURCE-KEY", f"entry {index}: {shown(source)} {reason}", "authority")
+            if record is not None:
+                record.is_refuted = True
+
+    def judge_source_keys(self, system: Testimony) -> None:
+        """Whether a key of the system log vouches for each source that signs, and whether any other source does not."""
+        for source, record in self.signing.items():
+            text = f"affidavit/source-key/v1\n{shown(source)}\n{b64u(record.key).decode()}\n".encode()
+            if any(signed_by(key, text, record.voucher) for key in promise_keys(system.promise_vkeys)):
+                continue
+            what = f"entry {record.start}: {shown(source)} shows a key that no key of the system log vouches for"
+            if system.unreadable:
+                self.report.add("authority", NOT_ASSESSED, "UNREADABLE", self.log, what)
+            else:
+                self.fail("SOURCE-KEY", what, "authority")
+        for source, index in self.unsigned.items():
+            what = f"entry {index}: {shown(source)} has no key, unlike sources that began before it"
+            self.report.warn("SOURCE-UNSIGNED", self.log, what, "authority")
 
     def _clock(self, index: int, source: Source, clock: dict[str, int] | None) -> None:
         """What a source says of its clock; a doubt is a finding when it begins."""
@@ -1261,7 +1500,10 @@ class Testimony:
             for first, last in uncovered(missing, sorted(self.gaps.get(source, []))):
                 what = f"numbers {first} to {last} of {shown(source)} are missing and no gap leaf names them"
                 self.fail("SEQUENCE-GAP", what)
-        if self.first_type not in (b"", b"project.create" if self.log == "system" else b"epoch.open"):
+        if not self.minimum and self.first_type not in (
+            b"",
+            b"project.create" if self.log == "system" else b"epoch.open",
+        ):
             self.fail("EPOCH-ORDER", f"the first leaf is {self.first_type.decode()}")
         for (provider, first_day, last_day), (index, data) in self.reconciled.items():
             what = f"entry {index}: {provider}'s own counts of {first_day} to {last_day}"
@@ -1312,6 +1554,28 @@ def uncovered(missing: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> 
             at += 1
         if low <= last:
             yield low, last
+
+
+CITED_DAYS, NOTICE_DAYS = 30, 7  # how long bytes may be cited; how long a retention must have been on record
+DAY_US = 86_400_000_000
+
+
+def as_json(value: Any) -> bytes:
+    """Canonical, for what is ASCII and whole numbers."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def why_not_policy(retention: list[tuple[int, int, dict[str, int]]], project: str, act: Act) -> str:
+    """Why a log may not be pruned so; empty if the longest retention of the last days allows it."""
+    past = [row for row in retention if row[1] <= act.time_us]
+    old = sum(row[1] <= act.time_us - NOTICE_DAYS * DAY_US for row in past)
+    days = [row[2].get(project) for row in past[max(old - 1, 0) :]]
+    if not past or past[-1][0] != act.data["policy"]:
+        return "it does not name the config.change that was in force"
+    if not old or None in days:
+        return f"the system log had no retention of this project on record for {NOTICE_DAYS} days"
+    longest = max(one for one in days if one is not None)
+    return "" if act.data["days"] >= longest else f"retention was {longest} days, and it says {act.data['days']}"
 
 
 class Approvers(NamedTuple):
@@ -1398,6 +1662,12 @@ class Acts:
                 if not ranges or backwards or any(one[1] >= other[0] for one, other in zip(ranges, ranges[1:])):
                     self.fail(act, "ACT-FORM", "its ranges are none, or not in order")
                 holds[act.entry] = act.data  # it protects even if it is badly written
+            elif act.kind == "log.pruned":
+                for entry, hold in holds.items():
+                    if min(entry, *(first for first, _ in hold["ranges"])) < act.data["minimum"]:
+                        self.fail(act, "UNDER-HOLD", f"it lets go what the hold of entry {entry} covers, or the hold")
+            elif act.kind == "hold.release" and act.data["placed"] < told.minimum and act.data["placed"] not in holds:
+                continue  # what it released was pruned with it
             elif act.kind == "hold.release":
                 placed = holds.get(act.data["placed"])
                 if placed is None or placed["hold"] != act.data["hold"]:
@@ -1410,7 +1680,7 @@ class Acts:
                     versions[sheet["segment"]] = sheet["version"]
                     named.setdefault((sheet["segment"], sheet["version"]), act.entry)
         for index, segment, version in told.raised:
-            if named.get((segment, version), index) >= index:
+            if named.get((segment, version), index) >= index and segment * SEGMENT >= told.minimum:
                 what = f"entry {index}: version {version} of the key sheet of segment {segment}: no erasure names it"
                 self.report.fail("SHEET-UNAUTHORISED", self.log, what, "authority")
 
@@ -1420,7 +1690,9 @@ class Acts:
         sheets = [(sheet["segment"], sheet["version"]) for sheet in act.data["sheets"]]
         if not leaves or any(one >= other for one, other in zip(leaves, leaves[1:])):
             self.fail(act, "ACT-FORM", "its leaves are none, or not in order")
-        elif sheets != [(segment, versions.get(segment, 1) + 1) for segment in segments]:
+        elif [segment for segment, _ in sheets] != segments or any(
+            version != versions.get(segment, 1) + 1 for segment, version in sheets if segment * SEGMENT >= told.minimum
+        ):
             self.fail(act, "ACT-FORM", "it does not name the next version of the key sheet of each of its leaves")
         elif leaves[-1] >= act.entry or not all(told.has_body[leaf] for leaf in leaves):
             self.fail(act, "ERASURE-SCOPE", "it names a leaf that comes after it, or one without a body")
@@ -1431,7 +1703,8 @@ class Acts:
             if held:
                 self.fail(act, "UNDER-HOLD", f"it erases leaf {held[0]}, which the hold of entry {placed} covers")
                 right = False
-        if any(told.sheets.get(segment, {"version": 1})["version"] < version for segment, version in sheets):
+        kept = [(segment, version) for segment, version in sheets if segment * SEGMENT >= told.minimum]
+        if any(told.sheets.get(segment, {"version": 1})["version"] < version for segment, version in kept):
             what = f"entry {act.entry}: approved, and a key sheet still holds the keys"
             self.report.warn("ERASURE-PENDING", self.log, what, "erasure")
         elif right:
@@ -1442,6 +1715,17 @@ class Acts:
 
 def from_b64u(text: str) -> bytes:
     return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+
+
+def promise_keys(vkeys: list[str]) -> list[bytes]:
+    """The keys that the installation makes promises with, and vouches for its capture points."""
+    found = []
+    for vkey in dict.fromkeys(vkeys):
+        try:
+            found.append(parse_vkey(vkey, 0x01, 32)[2])
+        except Damage:
+            continue
+    return found
 
 
 def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
@@ -1591,6 +1875,7 @@ class Log:
         self.size_pending = 0  # and with those that pending stages hold, or that were published meanwhile
         self.told = Testimony(report, name)
         self.tree = Tree(())
+        self.segments = b""  # hashes of the segments that were pruned
         self.times = Times(self, rules)
 
     def fail(self, code: str, what: str, axis: str = "integrity") -> None:
@@ -1599,15 +1884,18 @@ class Log:
     def examine(self, sizes: Iterable[int]) -> Examined:
         """``sizes``: those at which a pin or a roster states a root."""
         head = self.read_heads()
+        if head is not None:
+            self.find_beginning(head.size)
         if head is None or self.is_hollow(head.size):
             self.times.conclude(read=False)
             return Examined(self.name, self.origin, 0, None, {}, self.told, self.kept)
         self.size = self.size_pending = head.size
-        self.tree = Tree({*self.heads, self.size, *sizes})
+        self.segments = self.segment_hashes()
+        self.tree = Tree({*self.heads, self.size, *sizes}, self.segments)
         self.read_leaves()
         self.check_higher_tiles()
         self.check_heads(head)
-        for segment in range(-(-self.size // SEGMENT)):
+        for segment in range(self.told.minimum // SEGMENT, -(-self.size // SEGMENT)):
             self.check_sheet(segment)
         self.check_left_over()
         self.told.conclude()
@@ -1663,7 +1951,7 @@ class Log:
     def is_hollow(self, size: int) -> bool:
         """Whether most of the log is not here at all, so that to name what is missing would never end."""
         bundles = sum(name.startswith(self.place + "tree/tile/entries/") for name in self.files)
-        hollow = -(-size // TILE) > 2 * bundles + MISSING_BUNDLES_MAX
+        hollow = -(-(size - self.told.minimum) // TILE) > 2 * bundles + MISSING_BUNDLES_MAX
         if hollow:
             self.fail("MISSING", f"{self.place}: the head states {size} leaves, and only {bundles} bundles are here")
         return hollow
@@ -1673,7 +1961,7 @@ class Log:
         for size, root in {**self.heads, self.size: newest.root}.items():
             if size > self.size:
                 self.beyond(size, f"{self.place}heads/{size}: newer than the checkpoint")
-            elif self.tree.roots.get(size) != root:
+            elif self.tree.roots.get(size) != root and not self.is_below(size):
                 self.fail("ROOT", f"the head of size {size}: the tree here has another root at that size")
             level, count, now = 0, size, self.size
             while 0 < count < now:
@@ -1711,11 +1999,84 @@ class Log:
             if first <= self.size_pending:
                 self.size_pending = max(self.size_pending, end)
 
+    # -- where what is left begins; section 24 of the formats
+
+    def find_beginning(self, size: int) -> None:
+        """The minimum index, which the newest log.pruned states; more that is missing at the beginning is a finding."""
+        bundles: dict[int, tuple[int, str]] = {}
+        for name in self.files:
+            tile = re.fullmatch(TILE_PATH, name[len(self.place) :])
+            if tile and tile["level"] == "entries":
+                number, width = int(tile["number"].replace("/", "").replace("x", "")), int(tile["width"] or TILE)
+                bundles[number] = max(bundles.get(number, (0, "")), (width, name))
+        here = next((at for at in range(0, size, SEGMENT) if at // TILE in bundles), 0)
+        if not here:
+            return
+        newest: dict[str, Any] | None = None
+        for number in sorted(bundles, reverse=True):
+            if newest is None and number * TILE >= here:
+                newest = self.pruned_leaf(bundles[number][1])
+        minimum = newest["minimum"] if newest else 0
+        if newest and here <= minimum < size:
+            self.told.begin_at(minimum, newest["state"])
+            what = f"entries below {minimum} were pruned, {newest['days']} days and more after they were recorded"
+            self.report.add("completeness", OK, "PRUNED", self.name, what)
+        else:
+            self.told.begin_at(here, None)
+            if here > minimum:
+                what = f"entries {minimum} to {here - 1} are not here, and no log.pruned leaf names them"
+                self.fail("PRUNE-UNRECORDED", what, "completeness")
+        if left := sorted(name for name in self.files if self.is_pruned(name)):
+            what = f"{left[0]} and {len(left) - 1} more files belong to entries that were pruned"
+            self.report.warn("PRUNE-UNFINISHED", self.name, what)
+            self.files.difference_update(left)
+
+    def pruned_leaf(self, name: str) -> dict[str, Any] | None:
+        """What the last log.pruned of a bundle states; whether it belongs to the tree shows when the log is read."""
+        try:
+            leaves = split_entries(self.directory.read(name, BUNDLE_BYTES_MAX)) or []
+        except Damage:
+            return None
+        for leaf in reversed(leaves):
+            match = LEAF.fullmatch(leaf) if b'"type":"log.pruned"' in leaf else None
+            try:
+                facts = public_facts("", match) if match and match["type"] == b"log.pruned" else None
+            except Damage:
+                continue
+            if facts and not facts["minimum"] % SEGMENT:
+                return facts
+        return None
+
+    def is_pruned(self, name: str) -> bool:
+        """Whether a file belongs to entries below the minimum index alone."""
+        kind, _, rest = name[len(self.place) :].partition("/")
+        minimum, tile = self.told.minimum, re.fullmatch(TILE_PATH, name[len(self.place) :])
+        if tile:
+            number = int(tile["number"].replace("/", "").replace("x", ""))
+            return number * {"entries": TILE, "0": TILE, "1": SEGMENT}.get(tile["level"], NUMBER_END) < minimum and (
+                tile["level"] in ("entries", "0", "1")
+            )
+        return kind in ("bodies", "headers", "sheets") and int(rest.partition(".")[0]) * SEGMENT < minimum
+
+    def is_below(self, size: int) -> bool:
+        """Whether no root can be made any more at this size."""
+        return 0 < size < self.told.minimum and size % SEGMENT != 0
+
+    def segment_hashes(self) -> bytes:
+        """Of the segments that were pruned, from the tiles of level 2; the root of the newest head proves them."""
+        count, row = self.told.minimum // SEGMENT, b""
+        for number in range(-(-count // TILE)):
+            width = min(TILE, (self.size >> 16) - number * TILE)
+            row += self.read_hashes("2", number, width) or bytes(width * HASH)
+        return row[: count * HASH]
+
     # -- leaves and tiles
 
     def read_leaves(self) -> None:
         """Every bundle with its tile, and in step with it the ciphertexts of the same leaves."""
-        for number in range(-(-self.size // SEGMENT)):
+        for number in range(self.told.minimum // SEGMENT, -(-self.size // SEGMENT)):
+            if number:
+                self.told.remember_state(number * SEGMENT)
             segment = Segment(self, number)
             for tile in range(number * SEGMENT // TILE, -(-min(self.size, (number + 1) * SEGMENT) // TILE)):
                 self.tree.add_tile(self.read_tile(tile, min(TILE, self.size - tile * TILE), segment))
@@ -1768,12 +2129,12 @@ class Log:
                 raise damage from None
 
     def check_higher_tiles(self) -> None:
-        nodes, level = bytes(self.tree.full), 1
-        while nodes:
-            above = []
-            for number in range(-(-len(nodes) // (TILE * HASH))):
-                content = nodes[TILE * HASH * number :][: TILE * HASH]
-                width = len(content) // HASH
+        nodes, level, first = bytes(self.tree.full), 1, self.told.minimum // SEGMENT
+        while nodes or level == 1:
+            above = [self.segments] if level == 1 else []
+            for place in range(-(-len(nodes) // (TILE * HASH))):
+                content = nodes[TILE * HASH * place :][: TILE * HASH]
+                width, number = len(content) // HASH, place + (first if level == 1 else 0)
                 if self.read_hashes(str(level), number, width) not in (None, content):
                     name = self.place + tile_name(str(level), number, width)
                     self.fail("TILE", f"{name}: not the hashes of the tiles below it")
@@ -1955,7 +2316,7 @@ class Segment:
 
             if digest in wanted:
                 log.kept.add(digest)
-            count(index, kind, (source, boot), int(number), int(time_us))
+            count(index, kind, (source, boot), int(number), int(time_us), digest=digest)
             if data is not None or kind in SPEAKING:
                 self.hear_facts(index, match, (source, boot))
             if judge is not None:
@@ -1968,10 +2329,14 @@ class Segment:
         except Damage as damage:
             self.log.told.cannot_read(index, str(damage))
             return
+        if match["type"] in (b"source.heartbeat", b"source.stop"):
+            self.log.told.speak(index, source, int(match["seq"]), facts)
         if facts is not None:
             self.log.told.hear(index, match["type"].decode(), facts, source, int(match["seq"]))
             if "anchors" in facts:
                 self.log.times.take(index, facts["anchors"])
+            if "key" in facts and source in self.log.told.signing:
+                self.log.told.signing[source].newest = match["digest"]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -2609,18 +2974,21 @@ class Verification:
                 if log.size < row["size"]:
                     what = f"{log.size} leaves are here, and the newest roster states {row['size']}"
                     self.report.fail("LOG-SHORT", name, what, "completeness")
-                elif b64u(log.roots[row["size"]]).decode() != row["root"]:
+                elif row["size"] in log.roots and b64u(log.roots[row["size"]]).decode() != row["root"]:
                     self.report.fail(
                         "ROSTER-ROOT", name, f"the newest roster states another root at size {row['size']}"
                     )
 
     def check_acts(self) -> None:
-        """Holds and erasures of every log, by those whom the system log lets approve."""
+        """Holds and erasures of every log, by those whom the system log lets approve; and keys of sources."""
         for log in self.logs.values():  # the system log comes first
             acts = Acts(self.report, log.name, log.origin or "", self.lists)
             if log.name == "system":
                 acts.hear_approvers(log.told.acts)
             acts.check(log.told)
+            if "system" in self.logs:
+                log.told.judge_source_keys(self.logs["system"].told)
+                log.told.check_prunings(self.logs["system"].told)
 
     def check_configuration(self, told: Testimony) -> None:
         with self.directory.open("affidavit.toml") as file:
@@ -2741,6 +3109,10 @@ class Verification:
             return False
         if head.size > log.size:
             code, what = "ROLLBACK", f"the log signed a head of size {head.size}, and only {log.size} leaves are here"
+        elif head.size < log.told.minimum and head.size not in log.roots:
+            what = f"{name}: a head of size {head.size}, whose entries were pruned, so nothing here can contradict it"
+            self.report.add("anchor", NOT_ASSESSED, "BELOW-MINIMUM", log.name, what)
+            return False
         elif log.roots.get(head.size) != head.root:
             code, what = "FORK", f"the log signed another tree of size {head.size}"
         else:

@@ -25,7 +25,7 @@ from msgspec.inspect import CustomType, DictType, Field, LiteralType, Metadata, 
 
 from affidavit.errors import ConfigError
 from affidavit.settings.api import Api
-from affidavit.settings.capture import Audit, AuditMode, Capture
+from affidavit.settings.capture import Audit, AuditMode, Capture, RetentionDays
 from affidavit.settings.signer import Signer
 from affidavit.settings.timestamps import Timestamps
 from affidavit.settings.witnesses import Anchor, Witness
@@ -204,6 +204,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = "structured"
     audit: Annotated[AuditMode | None, Meta(description="The same as `gateway.audit`, for this project alone.")] = None
+    retention_days: RetentionDays = 0
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -63,6 +63,10 @@ class AccessRefusedError(AffidavitError):
     """A record is opened only for a durable, fresh and matching access event."""
 
 
+class PruneRefusedError(AffidavitError):
+    """Entries may not be taken away: policy, a hold, or the log itself forbids it; nothing was removed."""
+
+
 class NotFoundError(AffidavitError):
     """No record has this id."""
 

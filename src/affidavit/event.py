@@ -42,6 +42,7 @@ ERASURE: Final = "erasure"
 BUNDLE_EXPORT: Final = "bundle.export"
 SHARD_OPEN: Final = "shard.open"
 LOG_RESTORED: Final = "log.restored"
+LOG_PRUNED: Final = "log.pruned"
 
 SYSTEM_LOG: Final = "system"
 NUMBER_MAX: Final = 2**53 - 1
@@ -227,6 +228,12 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     stops. In `source.start` only."""
     step_us: Annotated[int, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)] | None = None
     """How far the clock was stepped since the source looked last, 0 where it was not. In `source.clock` only."""
+    key: Annotated[str, Meta(min_length=43, max_length=43)] | None = None
+    """Public key (Ed25519, b64u) of this boot. In `source.start` only, and with `voucher`."""
+    voucher: Annotated[str, Meta(min_length=86, max_length=86)] | None = None
+    """The installation's signature over it (b64u)."""
+    signature: Annotated[str, Meta(min_length=86, max_length=86)] | None = None
+    """That of this boot's key over all its records before this one. In `source.heartbeat` and `source.stop` only."""
 
 
 SourceType = Literal["source.start", "source.stop", "source.heartbeat", "source.clock"]

@@ -81,7 +81,7 @@ def from_the_middle(ground: Ground) -> Iterator[Evidence]:
     # One is gone, those behind it move up, and the last is given twice so that the bundle has its width.
     (data / BUNDLE).write_bytes(format_bundle([*entries[:MIDDLE], *entries[MIDDLE + 1 :], entries[-1]]))
     named = f"entry {MIDDLE}:"
-    also = ("completeness", "erasure")
+    also = ("authority", "completeness", "erasure")
     yield ground.judge(data).evidence("integrity", "ENTRY", named=named, clause="an entry", also=also)
     for name, clause in ((BUNDLE, "a bundle"), (TILE, "a tile")):
         data = ground.copy()
@@ -101,8 +101,8 @@ def swapped_and_doubled(ground: Ground) -> Iterator[Evidence]:
         data = ground.copy()
         change_entries(data, change)
         found = ground.judge(data)
-        # Numbers are out of order as well, and rows of keys stand beside other leaves.
-        also = ("completeness", "erasure")
+        # Numbers are out of order as well, rows of keys stand beside other leaves, and the source signed another order.
+        also = ("authority", "completeness", "erasure")
         yield found.evidence("integrity", "ENTRY", named=f"entry {entry}:", clause=clause, also=also)
 
 

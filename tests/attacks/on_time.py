@@ -140,11 +140,14 @@ def last_month(log: LogFiles) -> None:
 
 
 def by_a_source_that_may_keep_events(log: LogFiles) -> None:
-    """Whoever made the newest call was an importer, in every leaf of it."""
+    """Whoever made the newest call was an importer, in every leaf of it, and one that signs nothing."""
     was = log.leaf(log.find("llm.request")[-1])["src"]
     for index in range(len(log.entries)):
         leaf = log.leaf(index)
         sources = leaf["data"]["sources"] if leaf["type"] == "epoch.close" else []
+        if (leaf["src"]["id"], leaf["src"]["boot"]) == (was["id"], was["boot"]) and "data" in leaf:
+            unsigned = {name: leaf["data"][name] for name in leaf["data"].keys() - {"key", "voucher", "signature"}}
+            leaf = {name: leaf[name] for name in leaf.keys() - {"data"}} | ({"data": unsigned} if unsigned else {})
         for source in (leaf["src"], *sources):
             if (source["id"], source["boot"]) == (was["id"], was["boot"]):
                 source["id"] = "import0"

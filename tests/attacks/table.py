@@ -152,7 +152,13 @@ ATTEMPTS: Final = (
         completeness(REFUSED, "", "its write-ahead file put back"),
         completeness("FAIL", "SEQUENCE-REPEAT", "another body under the same source, boot and number"),
     ),
-    _row(22, "wrong source key", authority("FAIL")),
+    _row(
+        22,
+        "wrong source key",
+        authority("FAIL", "SOURCE-KEY", "another key signs"),
+        authority("FAIL", "SOURCE-KEY", "a record is not the one that the source signed"),
+        authority("FAIL", "SOURCE-KEY", "a source that was made up"),
+    ),
     _row(
         23,
         "swap ciphertext",

@@ -16,7 +16,9 @@ from tests.attacks import (
     on_keys,
     on_leaves,
     on_proofs,
+    on_pruning,
     on_restoring,
+    on_sources,
     on_the_service,
     on_the_tree,
     on_time,
@@ -27,7 +29,7 @@ from tests.attacks.table import ATTEMPTS, Attempt
 
 MODULES = (
     *(on_anchors, on_bundles, on_completeness, on_content, on_erasure, on_heads),
-    *(on_keys, on_leaves, on_proofs, on_restoring, on_the_service, on_the_tree, on_time),
+    *(on_keys, on_leaves, on_proofs, on_pruning, on_restoring, on_sources, on_the_service, on_the_tree, on_time),
 )
 """Importing them registers what they play."""
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"

@@ -41,6 +41,7 @@ from affidavit.seal.sealer import Sealer
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.timekeeping import Timekeeping
 from affidavit.text import b64u, uuid7
+from affidavit.tlog.note import Ed25519Signer
 
 ORIGIN_PREFIX = "00112233445566778899aabbccddeeff.affidavit.internal"
 KEPT = ClockEstimate(bound_us=500, offset_us=0, synchronised=1)
@@ -147,8 +148,15 @@ class Installation:
         """The system log's vkeys."""
         return self.keys / "public" / f"{self.called('system')}.vkeys"
 
-    def shard(self, *, source: str = "worker0", disk: Disk | None = None, has_marks: bool = False) -> Shard:
-        """A new write-ahead shard."""
+    def shard(
+        self,
+        *,
+        source: str = "worker0",
+        disk: Disk | None = None,
+        has_marks: bool = False,
+        voucher: Ed25519Signer | None = None,
+    ) -> Shard:
+        """A new write-ahead shard; with a key of its own where there is who vouches for it."""
         public = X25519PrivateKey.from_private_bytes(self.sealing_private).public_key().public_bytes_raw()
         return Shard(
             wal_directory=self.data.wal,
@@ -159,6 +167,7 @@ class Installation:
             clock_us=clock_us,
             disk=disk or Disk(),
             has_marks=has_marks,
+            voucher=voucher,
         )
 
     def drain(self) -> None:

@@ -95,12 +95,13 @@ class Lookup:
     def pages(self, logs: Sequence[str], *, types: Sequence[str]) -> Iterator[Page]:
         """Every matching leaf, log by log, in pages of at most `PAGE_LEAVES_MAX`."""
         for log, size in [(log, self._size(log)) for log in logs]:
+            minimum = self._reader(log).minimum_index(size=size)
             if not types:
-                for start in range(0, size, PAGE_LEAVES_MAX):
+                for start in range(minimum, size, PAGE_LEAVES_MAX):
                     yield Page(log, ((start, min(start + PAGE_LEAVES_MAX, size)),))
                 continue
             found: list[int] = []
-            for leaf in range(size):
+            for leaf in range(minimum, size):
                 if self._place(log, leaf, size=size).type in types:
                     found.append(leaf)
                 if len(found) == PAGE_LEAVES_MAX:
@@ -164,7 +165,7 @@ class Lookup:
         ]
 
     def _backwards(self, log: str, size: int, *, types: Sequence[str]) -> Iterator[Place]:
-        for leaf in range(size - 1, -1, -1):
+        for leaf in range(size - 1, self._reader(log).minimum_index(size=size) - 1, -1):
             place = self._place(log, leaf, size=size)
             if not types or place.type in types:
                 yield place

@@ -34,8 +34,10 @@ from affidavit.ledger.figures import service_of
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import READER_TOKEN_NAME, Places
+from affidavit.ledger.promise_key import open_promise_signer
 from affidavit.ledger.wal import Shard
 from affidavit.text import uuid7
+from affidavit.tlog.note import Ed25519Signer
 
 SOCKET: Final = "api"
 SEALER_SOCKET: Final = "sealer"
@@ -58,8 +60,9 @@ def run(
     lose: Callable[[Exception], None],
 ) -> None:
     """Answer readings until the lifeline says otherwise; `listening` is there where there is a gateway."""
+    signer = open_promise_signer(places)
     recorder = AccessRecorder(
-        open_shard=lambda: _open_shard(places, config),
+        open_shard=lambda: _open_shard(places, config, signer),
         clock_us=_clock_us,
         mono_us=_mono_us,
         new_id=_new_id,
@@ -148,9 +151,15 @@ def _open_index(places: Places, sealer: Callable[[], Channel]) -> KeptIndex:
     return open_index(directory=places.data / INDEX_NAME, key=path.read_bytes(), spell=spell, clock_us=_clock_us)
 
 
-def _open_shard(places: Places, config: Config) -> Shard:
+def _open_shard(places: Places, config: Config, signer: Ed25519Signer) -> Shard:
     return open_shard(
-        places=places, source=SOURCE, logs=config.logs, clock_us=_clock_us, random=os.urandom, disk=Disk()
+        places=places,
+        source=SOURCE,
+        logs=config.logs,
+        clock_us=_clock_us,
+        random=os.urandom,
+        disk=Disk(),
+        voucher=signer,
     )
 
 

@@ -3,7 +3,7 @@
 Promise: from `source.start` on, no log of a shard goes without a record of this source for longer than `heartbeat_s`,
 until `source.stop`; so whoever reads the log can tell that the last records of a source are missing. After traffic a
 heartbeat comes within a sixth of that. A clock that was stepped, or is no longer kept, is on record once for each
-change, within a second or two.
+change, within a second or two. A source with a key signs, whenever it speaks of itself, all its records before.
 
 Nothing here costs a record anything: `look` compares sequence numbers once a second. Whoever calls it makes durable
 what it wrote. Owner: one shard at a time, the thread that writes to it. Formats: docs/formats.md, section 7.
@@ -28,6 +28,7 @@ from affidavit.event import (
 )
 from affidavit.ledger.kernel_clock import ClockWatch, kernel_estimate
 from affidavit.ledger.wal import Shard
+from affidavit.text import b64u
 
 HEARTBEAT_S: Final = 3_600
 """The default of `capture.heartbeat_s`."""
@@ -67,7 +68,13 @@ class Pulse:
     def begin(self, shard: Shard) -> None:
         """Say in each log that this source starts, and what it promises; raises `NotDurableError`."""
         self._watch.look()  # what changed while there was no shard is in the first statement of this one
-        facts = SourceFacts(heartbeat_s=self._heartbeat_s, clock=self._watch.estimate)
+        chain = shard.chain
+        facts = SourceFacts(
+            heartbeat_s=self._heartbeat_s,
+            clock=self._watch.estimate,
+            key=None if chain is None else b64u(chain.key),
+            voucher=None if chain is None else b64u(chain.voucher),
+        )
         self._beats = {}
         for log in shard.logs:
             self._say(shard, log, SOURCE_START, facts)
@@ -75,7 +82,7 @@ class Pulse:
     def end(self, shard: Shard) -> None:
         """Say in each log that this source stops; raises `NotDurableError`."""
         for log in shard.logs:
-            self._say(shard, log, SOURCE_STOP, None)
+            self._say(shard, log, SOURCE_STOP, _signed(shard, log))
 
     def look(self, shard: Shard) -> bool:
         """Write what is due; tells whether anything was written, which is then to be made durable.
@@ -91,7 +98,7 @@ class Pulse:
         now = self._clock.wall_us()
         due = [log for log, beat in self._beats.items() if self._is_due(beat, seq=shard.last_seq(log), now=now)]
         for log in due:
-            self._say(shard, log, SOURCE_HEARTBEAT, None)
+            self._say(shard, log, SOURCE_HEARTBEAT, _signed(shard, log))
         return bool(due)
 
     def _is_due(self, beat: _Beat, *, seq: int, now: int) -> bool:
@@ -105,3 +112,8 @@ class Pulse:
         )
         seq = shard.begin(log).finish(meta=encode_meta(meta))
         self._beats[log] = _Beat(seq=seq, time_us=time_us)
+
+
+def _signed(shard: Shard, log: str) -> SourceFacts | None:
+    """What this source vouches for: all its records in this log before the one that says so."""
+    return None if shard.chain is None else SourceFacts(signature=b64u(shard.chain.sign(log)))

@@ -1,11 +1,12 @@
-"""`affidavit log paths`, `affidavit log timestamp` and `affidavit log shard`."""
+"""`affidavit log paths`, `affidavit log timestamp`, `affidavit log shard` and `affidavit log prune`."""
 
 from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -22,7 +23,10 @@ from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.note import parse_note
 
-app = App(name="log", help="Tell where the servable logs lie; have heads timestamped; begin a new shard.")
+app = App(name="log", help="Tell where the servable logs lie; have heads timestamped; begin a new shard; prune logs.")
+
+PRUNE_TIMEOUT_S: Final = 3_600.0
+"""Planning reads every entry that would go: some ten microseconds each."""
 
 
 @app.command
@@ -145,6 +149,61 @@ def shard(
     else:
         remark("it is noted: the first start after a clean stop begins the new shard")
     return OK if after != before else FINDING
+
+
+@app.command
+def prune(
+    log: Annotated[str, Parameter(help="The project whose log is cut off at its beginning.")],
+    /,
+    *,
+    before: Annotated[date, Parameter(help="Only what was recorded before this day (YYYY-MM-DD, UTC).")],
+    apply: Annotated[bool, Parameter(negative="", help="Do it; without it, only tell what would go.")] = False,
+    json: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object.")] = False,
+) -> int:
+    """Take away the oldest records of a log, for good, under the retention that is on record.
+
+    ```
+    affidavit log prune default --before 2026-01-01
+    affidavit log prune default --before 2026-01-01 --apply
+    ```
+
+    Whole segments of 65,536 records go: entries, header blocks, bodies and key sheets. They must be older than
+    `retention_days` of the project and 30 days more, by the longest retention that was on record in the last seven
+    days. A leaf `log.pruned` says it first, with what is needed to go on verifying; proofs that were made before stay
+    good, and so do the hashes that proofs of the rest need. A legal hold stops it. If it is interrupted, run it again.
+    """
+    from affidavit.ledger.channel import connect
+    from affidavit.serve.reading import reading_service
+
+    before_us = int(datetime.combine(before, time(), UTC).timestamp()) * 1_000_000
+    places = find_places(os.environ)
+    with reading_service(places, environment=os.environ):
+        with connect(places.run, "sealer", timeout_s=PRUNE_TIMEOUT_S) as channel:
+            plan = channel.call({"op": "prune", "log": log, "before_us": before_us}).body
+        has_work = plan["minimum"] > plan["below"] or plan["unfinished"] > 0
+        done: dict[str, Any] = {}
+        if apply and has_work:
+            with connect(places.run, "sealer", timeout_s=PRUNE_TIMEOUT_S) as channel:
+                done = channel.call({"op": "prune_now", "plan": plan["plan"]}).body
+    told = {name: plan[name] for name in ("log", "size", "below", "minimum", "days", "unfinished", "bytes")}
+    told |= {"applied": bool(done), "leaf": done.get("leaf"), "files": done.get("files", 0)}
+    if json:
+        print_json(told)
+    else:
+        for line in _pruned_lines(told):
+            answers().print(line, markup=False, soft_wrap=True)
+    return OK
+
+
+def _pruned_lines(told: dict[str, Any]) -> list[str]:
+    log, minimum, below = told["log"], told["minimum"], told["below"]
+    if minimum == below and not told["unfinished"]:
+        return [f"{log}: nothing may go; it begins at entry {below}, and records are kept for {told['days']} days"]
+    entries = f"entries {below} to {minimum - 1}" if minimum > below else f"what is left of entries below {below}"
+    if told["applied"]:
+        named = f"; entry {told['leaf']} says so" if told["leaf"] is not None else ""
+        return [f"{log}: {entries} are gone ({told['files']} files){named}"]
+    return [f"{log}: {entries} would go, {told['bytes']} bytes; nothing was changed. --apply does it, for good"]
 
 
 def _logs(places: Places) -> list[LogLayout]:

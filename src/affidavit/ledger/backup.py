@@ -36,6 +36,7 @@ from affidavit.ledger.layout import (
     DataLayout,
     LogLayout,
 )
+from affidavit.ledger.pruned import is_pruned, minimum_index
 from affidavit.ledger.shards import SHARDS_NAME
 from affidavit.ledger.writer import ROW_BYTES
 from affidavit.tlog.checkpoint import parse_checkpoint
@@ -143,13 +144,16 @@ def _copy_log(source: LogLayout, copying: _Copying, *, progress: Progress | None
     size = parse_checkpoint(parse_note(checkpoint).text).size
     copying.write(target.checkpoint, [checkpoint])
     kept = _copy_heads(source, target, size=size, checkpoint=checkpoint, copying=copying)
+    minimum = minimum_index(source, size=size)
     for tile in tiles_of(size):
+        if is_pruned(tile, minimum):
+            continue
         content = _read_tile(source, tile)
         copying.write(target.tree / format_tile_path(tile), [content])
         for width in sorted(_widths_of(kept, tile)):
             narrow = Tile(tile.level, tile.index, width)
             copying.write(target.tree / format_tile_path(narrow), [_cut(content, narrow)])
-    for segment in range(-(-size // SEGMENT_LEAVES)):
+    for segment in range(minimum // SEGMENT_LEAVES, -(-size // SEGMENT_LEAVES)):
         _copy_segment(source, target, segment, size=size, copying=copying)
         if progress is not None:
             progress(source.name, min(size, (segment + 1) * SEGMENT_LEAVES), size)

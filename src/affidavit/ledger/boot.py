@@ -19,6 +19,7 @@ from affidavit.ledger.places import Places
 from affidavit.ledger.spare import Spare
 from affidavit.ledger.wal import SealingKey, Shard
 from affidavit.text import b64u, parse_b64u
+from affidavit.tlog.note import Ed25519Signer
 
 SEALING_KEY_NAME: Final = "sealing.json"
 BOOT_BYTES: Final = 6
@@ -48,8 +49,9 @@ def open_shard(
     random: Callable[[int], bytes],
     disk: Disk,
     has_marks: bool = False,
+    voucher: Ed25519Signer | None = None,
 ) -> Shard:
-    """A shard of a new boot.
+    """A shard of a new boot. With a `voucher`, it signs what it says of its records under a key of its own.
 
     Raises:
         AffidavitError: There is no sealing key, or the disk cannot be written; nothing was recorded.
@@ -64,4 +66,5 @@ def open_shard(
         disk=disk,
         spare=lambda directory: Spare(directory, disk=disk),
         has_marks=has_marks,
+        voucher=voucher,
     )

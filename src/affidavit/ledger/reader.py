@@ -20,8 +20,9 @@ from zlib import crc32
 
 import msgspec
 
-from affidavit.errors import CorruptionError, FormatError
+from affidavit.errors import CorruptionError, FormatError, NotFoundError
 from affidavit.ledger.layout import SEGMENT_LEAVES, LogLayout
+from affidavit.ledger.pruned import minimum_index
 from affidavit.text import parse_b64u
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.entry import parse_bundle
@@ -67,6 +68,7 @@ class LogReader:
         self._bundle = lru_cache(maxsize=64)(self._read_bundle)
         self._tail: dict[bytes, list[int]] = {}  # ids of the unfinished segment → leaves
         self._tail_segment = 0
+        self._minimum = 0
         self._tail_end = 0
 
     def entry(self, leaf: int, *, size: int) -> bytes:
@@ -86,11 +88,18 @@ class LogReader:
         except ValueError:
             return []
         found: list[int] = []
-        for segment in range(size // SEGMENT_LEAVES):
+        for segment in range(self.minimum_index(size=size) // SEGMENT_LEAVES, size // SEGMENT_LEAVES):
             if self._may_have(segment, key):
                 found += self._find_in_segment(segment, key)
         self._extend_tail(size)
         return found + self._tail.get(key, [])
+
+    def minimum_index(self, *, size: int) -> int:
+        """The first entry that is here: those below were pruned."""
+        if size <= SEGMENT_LEAVES:
+            return 0  # the last segment is never pruned
+        self._minimum = max(self._minimum, minimum_index(self.layout, size=size, start=self._minimum))
+        return self._minimum
 
     def _may_have(self, segment: int, key: bytes) -> bool:
         """Whether an id lies between the first and the last in the map of a segment, as far as the map can say.
@@ -115,7 +124,14 @@ class LogReader:
         except FileNotFoundError:
             # The bundle was finished since the size was read: the full one begins with the same entries.
             full = tile_at(level=ENTRIES_LEVEL, index=index, size=(index + 1) * TILE_WIDTH)
-            return parse_bundle((self.layout.tree / format_tile_path(full)).read_bytes(), TILE_WIDTH)[:width]
+            try:
+                return parse_bundle((self.layout.tree / format_tile_path(full)).read_bytes(), TILE_WIDTH)[:width]
+            except FileNotFoundError as error:
+                minimum = minimum_index(self.layout, size=head_size(self.layout))
+                if index * TILE_WIDTH >= minimum:
+                    raise
+                message = f"entries of log {self.layout.name} below {minimum} were pruned; a log.pruned leaf says why"
+                raise NotFoundError(message) from error
 
     def _ids_of(self, start: int, end: int, *, size: int) -> Iterator[tuple[bytes, int]]:
         for leaf, entry in enumerate(self.entries(start, end, size=size), start):

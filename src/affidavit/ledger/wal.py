@@ -29,7 +29,7 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -48,8 +48,13 @@ from affidavit.ledger.frame import (
     position,
 )
 from affidavit.ledger.marks import Marks
+from affidavit.ledger.source_chain import chain_of
 from affidavit.ledger.spare import SPARE_BYTES, Spare
 from affidavit.text import b64u
+from affidavit.tlog.note import Ed25519Signer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 FILE_BYTES_MAX = 64 << 20
 """A file is the unit of deletion after sealing."""
@@ -85,7 +90,7 @@ class SyncTicket(msgspec.Struct, frozen=True):
 class Record:
     """One record being written. Frames may interleave with those of other records."""
 
-    __slots__ = ("_aead", "_key_file", "_key_index", "_log", "_number", "_shard", "number")
+    __slots__ = ("_aead", "_digest", "_key_file", "_key_index", "_log", "_number", "_shard", "number")
 
     def __init__(self, shard: Shard, *, log: int, number: int) -> None:
         self._shard = shard
@@ -94,6 +99,7 @@ class Record:
         """Record number in the shard, from 1."""
         self._number = 0
         self._aead: AESGCM | None = None
+        self._digest: Hash | None = None
         self._key_file = 0
         self._key_index = 0
 
@@ -125,28 +131,42 @@ class Record:
             # The key is drawn with the first frame, so that both lie in the same file and keys are asked for in order.
             key, self._key_file, self._key_index = shard.draw_key()
             self._aead = AESGCM(key)
-        shard.queue(
-            format_frame(
-                aead=self._aead,
-                shard=shard.name_bytes,
-                record=self.number,
-                number=self._number,
-                last=last,
-                log=self._log,
-                key_file=self._key_file,
-                key_index=self._key_index,
-                seq=seq,
-                synced_to=shard.synced_to,
-                plaintext=plaintext,
-            )
+        frame = format_frame(
+            aead=self._aead,
+            shard=shard.name_bytes,
+            record=self.number,
+            number=self._number,
+            last=last,
+            log=self._log,
+            key_file=self._key_file,
+            key_index=self._key_index,
+            seq=seq,
+            synced_to=shard.synced_to,
+            plaintext=plaintext,
         )
+        shard.queue(frame)
         self._number += 1
+        if shard.chain is not None or self._digest is not None:
+            self._hash(frame, last=last)
+
+    def _hash(self, frame: bytes, *, last: int) -> None:
+        """Take a frame into the digest; with the last one, the record takes its place in the chain of its log."""
+        if last and self._digest is None:
+            digest = sha256(frame).digest()  # of one frame, as nearly all are
+        else:
+            self._digest = self._digest or sha256()
+            self._digest.update(frame)
+            if not last:
+                return
+            digest = self._digest.digest()
+        if self._shard.chain is not None:
+            self._shard.chain.add(self._log, digest)
 
 
 class DigestedRecord(Record):
     """A record whose digest is known to its writer: that of its frames, which its leaf will carry as `src.digest`."""
 
-    __slots__ = ("_digest",)
+    __slots__ = ()
 
     def __init__(self, shard: Shard, *, log: int, number: int) -> None:
         super().__init__(shard, log=log, number=number)
@@ -155,11 +175,7 @@ class DigestedRecord(Record):
     @property
     def digest(self) -> bytes:
         """Of the frames queued so far, each exactly as it is written."""
-        return self._digest.digest()
-
-    def _frame(self, plaintext: bytes, *, last: int, seq: int) -> None:
-        super()._frame(plaintext, last=last, seq=seq)
-        self._digest.update(self._shard.newest_frame)
+        return b"" if self._digest is None else self._digest.digest()
 
 
 class Shard:
@@ -177,12 +193,15 @@ class Shard:
         disk: Disk,
         spare: Callable[[Path], Spare] | None = None,
         has_marks: bool = False,
+        voucher: Ed25519Signer | None = None,
     ) -> None:
         self.source: Final = source
         self.boot: Final = boot
         self.name: Final = f"{source}.{boot}"
         self.name_bytes: Final = self.name.encode()
         self.logs: Final = logs
+        self.chain: Final = chain_of(voucher, shard=self.name, logs=logs)
+        """What this boot can sign of its records; ``None`` where nobody vouches for it."""
         self.synced_to = 0
         """Everything of the shard before this place (`frame.position`) is durable."""
         self.written_bytes = 0
@@ -339,11 +358,6 @@ class Shard:
         """Queue one whole frame."""
         self._pending.append(frame)
         self._pending_bytes += len(frame)
-
-    @property
-    def newest_frame(self) -> bytes:
-        """The frame that was queued last, while nothing was flushed since."""
-        return self._pending[-1]
 
     def _cut_room(self) -> None:
         """End the file at its last whole frame; where that fails, zeros stay behind it, and are a torn tail."""

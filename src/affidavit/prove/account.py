@@ -10,7 +10,9 @@ Memory: nine bytes a leaf (half of its id, and whether it has a body), and a lit
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,15 +27,17 @@ from affidavit.event import (
     LLM_RESPONSE,
     NUMBER_MAX,
     PROJECT_CREATE,
+    SOURCE_HEARTBEAT,
     SOURCE_STOP,
     SYSTEM_LOG,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.prove.account_memory import AccountMemory
 from affidavit.prove.bodies import Bodies
-from affidavit.prove.calls import CallsMemory, OpenIntents
+from affidavit.prove.calls import OpenIntents
 from affidavit.prove.clocks import Clocks
 from affidavit.prove.columns import uuid_bytes
-from affidavit.prove.id_times import IdTimes, Run
+from affidavit.prove.id_times import IdTimes
 from affidavit.prove.leaves import (
     SPEAKING,
     ActFacts,
@@ -53,13 +57,17 @@ from affidavit.prove.leaves import (
     SourceClock,
     SourceLost,
     SourceStart,
+    SourceWord,
     SystemEpochClose,
     UsageReconciled,
     parse_facts,
 )
 from affidavit.prove.leaves import Source as LeafSource
 from affidavit.prove.liveness import Liveness, Source
+from affidavit.prove.prune_facts import PrunedSource, PrunedState, format_state
 from affidavit.prove.report import LogFindings
+from affidavit.prove.source_keys import SourceKeys
+from affidavit.text import b64u, parse_b64u
 
 CLOCK_STEP_US: Final = 10_000_000
 """A source's clock may fall back this far unremarked: small corrections are daily business."""
@@ -71,13 +79,15 @@ IDS_AT_ONCE: Final = 1 << 20
 class _Count:
     """State of one source: the next number, the time of its last leaf, and where its running epoch began."""
 
-    __slots__ = ("epoch", "first", "next", "time_us")
+    __slots__ = ("ended", "epoch", "first", "heartbeat_s", "next", "time_us")
 
     def __init__(self, *, time_us: int) -> None:
         self.next = 1
         self.time_us = time_us
         self.first = 0
         self.epoch = -1
+        self.heartbeat_s: int | None = None
+        self.ended = False
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -88,35 +98,6 @@ class Act(msgspec.Struct, frozen=True):
     kind: str
     data: dict[str, Any]
     facts: ActFacts
-
-
-class AccountMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An account at the end of one verification, for the next one. Formats: docs/formats.md, section 26."""
-
-    bodies: str
-    ids: list[Run]
-    sheets: list[SheetStatement]
-    projects: list[ProjectCreate]
-    config: ConfigChange | None
-    rotations: list[tuple[int, KeyRotate]]
-    promise_vkeys: list[str]
-    roster: tuple[RosterRow, ...]
-    ever_on_roster: list[str]
-    acts: list[tuple[int, int, str, dict[str, Any]]]
-    raised_sheets: list[tuple[int, int, int]]
-    sources: list[tuple[str, str, int, int, int, int]]
-    missing: list[tuple[Source, int, int]]
-    gaps: list[tuple[str, str, list[tuple[int, int]]]]
-    epoch: tuple[int, bool, int]
-    closed_at: int | None
-    first_type: str
-    ends_clean: bool
-    sealer: Source | None
-    newest_us: int
-    reconciled: list[tuple[int, UsageReconciled]]
-    calls: CallsMemory
-    doubted_clocks: list[Source]
-    living: list[tuple[str, str, int]]
 
 
 def _act(index: int, time_us: int, kind: str, data: dict[str, Any], *, log: str) -> Act:
@@ -154,6 +135,12 @@ class Account:
         """What each epoch's beginning says of earlier heads, by its leaf."""
         self.unreadable = 0
         """Entries that are not leaves, or could not be read."""
+        self.retention: Final[list[tuple[int, int, dict[str, int]]]] = []
+        """Leaf and time of each `config.change`, and for how many days it has records of projects kept."""
+        self.states: Final[dict[int, bytes]] = {}
+        """What a `log.pruned` with that minimum index has to state (SHA-256), at each segment's beginning."""
+        self.minimum = 0
+        """The first leaf that was heard."""
         self._findings: Final = findings
         self._sources: Final[dict[Source, _Count]] = {}
         self._ids: Final = array("Q")
@@ -164,6 +151,7 @@ class Account:
         self._epoch_is_open = False
         self._epoch_serial = 0  # counts openings and closings, so that a source's range is of one epoch only
         self._closed_at: int | None = None
+        self._closes: Final = array("Q")
         self._first_type = ""
         self._ends_clean = False
         self._sealer: _Count | None = None
@@ -174,14 +162,18 @@ class Account:
         self._intents: Final = OpenIntents(findings)
         self._clocks: Final = Clocks(findings)
         self._liveness: Final = Liveness(findings, last_us=lambda source: self._sources[source].time_us)
+        self.keys: Final = SourceKeys(findings)
+        """Of sources, and what they signed."""
 
     def hear(self, first: int, leaves: list[Leaf]) -> None:
         """Take in neighbouring leaves, the first of which has index `first`."""
+        if first % SEGMENT_LEAVES == 0 and first and not self.unreadable:
+            self.states[first] = sha256(format_state(self._state())).digest()
         self.has_body += bytes([leaf.body is not None for leaf in leaves])
         ids = uuid_bytes([leaf.id for leaf in leaves])
         self._ids.frombytes(ids)
         self.id_times.hear(first, ids)
-        sources = self._sources
+        sources, signed = self._sources, self.keys.records
         for index, leaf in enumerate(leaves, first):
             source, time_us = leaf.src, leaf.time_us
             key = (source.id, source.boot)
@@ -190,6 +182,8 @@ class Account:
                 count = sources[key] = _Count(time_us=time_us)
                 if source.id == SEALER_ID:
                     self._next_sealer(index, key, count)
+                else:
+                    self.keys.appear(index, key)
             if count.epoch != self._epoch_serial:
                 count.epoch, count.first = self._epoch_serial, source.seq
             if source.seq == count.next:
@@ -203,19 +197,23 @@ class Account:
             if kind == LLM_RESPONSE:
                 self._intents.close("" if leaf.links is None else leaf.links.call or "")
             elif kind == LLM_REQUEST:
-                if source.id == SEALER_ID:
-                    self._intents.never_sent()
-                else:
-                    self._intents.open(index, leaf.id, time_us)
+                self._take_intent(index, leaf)
             elif kind in SPEAKING:
                 self._hear_speaking(index, leaf, key)
-            elif kind == SOURCE_STOP:
-                self._liveness.stop(key)
+            record = signed.get(key)
+            if record is not None:
+                record.add(source.digest)
         if leaves:
             self._newest_us = leaves[-1].time_us
             self._ends_clean = self._ends_clean and leaves[-1].type == EPOCH_CLOSE
-            if first == 0:
+            if first == self.minimum and not first:
                 self._first_type = leaves[0].type
+
+    def _take_intent(self, index: int, leaf: Leaf) -> None:
+        if leaf.src.id == SEALER_ID:
+            self._intents.never_sent()
+        else:
+            self._intents.open(index, leaf.id, leaf.time_us)
 
     def miss(self, count: int) -> None:
         """Take note of entries that cannot be read as leaves."""
@@ -289,6 +287,12 @@ class Account:
             calls=self._intents.remember(),
             doubted_clocks=self._clocks.remember(),
             living=self._liveness.remember(),
+            keyed=self.keys.remember(),
+            unsigned=self.keys.remember_unsigned(),
+            retention=self.retention,
+            closes=list(self._closes),
+            promised=[(*key, count.heartbeat_s, count.ended) for key, count in self._sources.items()],
+            states=[(index, b64u(digest)) for index, digest in self.states.items()],
         )
 
     def recall(self, size: int, memory: AccountMemory) -> None:
@@ -319,6 +323,13 @@ class Account:
         self._intents.recall(memory.calls)
         self._clocks.recall(memory.doubted_clocks)
         self._liveness.recall(memory.living)
+        self.keys.recall(memory.keyed, memory.unsigned)
+        self.retention.extend(memory.retention)
+        self._closes.extend(memory.closes)
+        for source, boot, heartbeat_s, ended in memory.promised:
+            count = self._sources[source, boot]
+            count.heartbeat_s, count.ended = heartbeat_s, ended
+        self.states.update({index: parse_b64u(digest) for index, digest in memory.states})
 
     def _conclude_reconciliations(self) -> None:
         for index, found in self._reconciled.values():
@@ -359,7 +370,7 @@ class Account:
                 what = f"numbers {a} to {b} of {_shown(source)} are missing, and no gap leaf names them"
                 self._findings.fail("SEQUENCE-GAP", what, axis="completeness")
         expected = PROJECT_CREATE if self.log == SYSTEM_LOG else EPOCH_OPEN
-        if self.has_body and self._first_type != expected:
+        if self.has_body and not self.minimum and self._first_type != expected:
             self._disorder(0, f"the first leaf is not {expected}")
 
     # --- leaves that speak of the log ----------------------------------------------------------------------------
@@ -371,7 +382,12 @@ class Account:
             self._findings.fail("LEAF", f"entry {index}: {error}")
             self.unreadable += 1
             return
-        if isinstance(facts, ActFacts):
+        if leaf.type == SOURCE_STOP:
+            self._end(key)
+        if leaf.type in (SOURCE_HEARTBEAT, SOURCE_STOP):
+            if not self.unreadable:
+                self.keys.speak(index, key, facts if isinstance(facts, SourceWord) else None, seq=leaf.src.seq)
+        elif isinstance(facts, ActFacts):
             self.acts.append(Act(index, leaf.time_us, leaf.type, leaf.data or {}, facts))
         elif facts is not None and leaf.type != CONTENT_SHARED:
             self._hear_facts(index, facts, key, leaf.src.seq)
@@ -386,6 +402,8 @@ class Account:
             self._state_sheet(index, facts)
         elif isinstance(facts, SourceStart):
             self._liveness.promise(key, heartbeat_s=facts.heartbeat_s)
+            self._sources[key].heartbeat_s = facts.heartbeat_s
+            self.keys.start(index, key, facts, seq=seq)
             self._clocks.speak(index, key, facts.clock)
         elif isinstance(facts, SourceClock):
             self._clocks.speak(index, key, facts.clock, step_us=facts.step_us)
@@ -393,13 +411,14 @@ class Account:
             self._reconciled[facts.provider, facts.first_day, facts.last_day] = (index, facts)
         elif isinstance(facts, SourceLost):
             self._liveness.lose(index, (facts.id, facts.boot))
+            self._end((facts.id, facts.boot))
         elif isinstance(facts, Gap) and facts.reason == "mark":
             what = f"entry {index}: {facts.count or 'some'} calls at {facts.id}.{facts.boot} went out without a record"
             self._findings.warn("GAP", what, axis="completeness")
         elif isinstance(facts, Gap):
             source = (facts.id, facts.boot)
             if facts.last is None:
-                self._liveness.stop(source)
+                self._end(source)
             self._gaps.setdefault(source, []).append((facts.first, facts.last or NUMBER_MAX))
             until = f"to {facts.last}" if facts.last else "and an unknown number after it"
             what = f"entry {index}: number {facts.first} {until} of {_shown(source)} were lost ({facts.reason})"
@@ -408,10 +427,79 @@ class Account:
             self._create(index, facts)
         elif isinstance(facts, ConfigChange):
             self.config = facts
+            days = {one.project: one.days for one in facts.retention or ()}
+            self.retention.append((index, self._sources[key].time_us, days))
         elif isinstance(facts, KeyRotate):
             self.rotations.append((index, facts))
         elif isinstance(facts, PromiseKey):
             self.promise_vkeys.append(facts.vkey)
+
+    def _end(self, source: Source) -> None:
+        self._liveness.stop(source)
+        if source in self._sources:
+            self._sources[source].ended = True
+
+    # --- the beginning of a log that is not here -----------------------------------------------------------------
+
+    def _state(self) -> PrunedState:
+        """Everything that reading on from here needs to know."""
+        calls, outcomes, open_calls = self._intents.state
+        sources = []
+        for (name, boot), count in sorted(self._sources.items()):
+            first = count.first if self._epoch_is_open and count.epoch == self._epoch_serial else None
+            is_old = count is not self._sealer if name == SEALER_ID else count.ended
+            if first is not None or not is_old:
+                sources.append(
+                    PrunedSource(
+                        id=name,
+                        boot=boot,
+                        last=count.next - 1,
+                        first=first,
+                        time_us=count.time_us,
+                        heartbeat_s=count.heartbeat_s,
+                        ended=1 if is_old else 0,
+                        signed=self.keys.state((name, boot)),
+                    )
+                )
+        return PrunedState(
+            calls=calls if self._epoch_is_open else 0,
+            closed=self._closed_at,
+            epoch=self._epoch,
+            newest_us=self._newest_us,
+            open=open_calls,
+            opened=1 if self._epoch_is_open else 0,
+            outcomes=outcomes if self._epoch_is_open else 0,
+            sources=tuple(sources),
+        )
+
+    def closed_before(self, index: int) -> int:
+        """The newest `epoch.close` below an entry, or 0."""
+        at = bisect_left(self._closes, index)
+        return self._closes[at - 1] if at else 0
+
+    def begin_at(self, minimum: int, state: PrunedState | None) -> None:
+        """Entries below `minimum` are not here; without a state nothing can be counted."""
+        self.minimum = minimum
+        if state is None:
+            self.miss(minimum)
+            return
+        self.has_body += b"\2" * minimum
+        self._epoch, self._epoch_is_open, self._closed_at = state.epoch, state.opened == 1, state.closed
+        self._newest_us = state.newest_us
+        if state.closed is not None:
+            self._closes.append(state.closed)
+        self._intents.restore(state)
+        for source in state.sources:
+            key = (source.id, source.boot)
+            count = self._sources[key] = _Count(time_us=source.time_us)
+            count.next, count.heartbeat_s, count.ended = source.last + 1, source.heartbeat_s, source.ended == 1
+            if source.first is not None:
+                count.first, count.epoch = source.first, self._epoch_serial
+            if source.id == SEALER_ID and not source.ended:
+                self._sealer = count
+            if source.heartbeat_s is not None and not source.ended:
+                self._liveness.promise(key, heartbeat_s=source.heartbeat_s)
+            self.keys.restore(key, source.signed)
 
     def _open(self, index: int, facts: EpochOpen, key: Source, seq: int) -> None:
         if facts.epoch != self._epoch + 1 or facts.previous != self._closed_at:
@@ -447,6 +535,7 @@ class Account:
         if isinstance(facts, SystemEpochClose):
             self._take_roster(index, facts.roster)
         self._epoch_is_open, self._closed_at, self._ends_clean = False, index, facts.clean == 1
+        self._closes.append(index)
         self._epoch_serial += 1
 
     def _take_roster(self, index: int, roster: tuple[RosterRow, ...]) -> None:

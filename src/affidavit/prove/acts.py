@@ -16,6 +16,7 @@ from affidavit.crypt.approval import APPROVALS_MIN, approval_message, is_approve
 from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.account import Account, Act
 from affidavit.prove.leaves import ApproversChange, Erasure, HoldPlace, HoldRelease, LogRestored
+from affidavit.prove.prune_facts import LogPruned
 from affidavit.prove.report import LogFindings
 from affidavit.text import parse_b64u
 from affidavit.tlog.succession import SIGNATURES
@@ -120,6 +121,7 @@ class _Acts:
         self._findings: Final = findings
         self._holds: Final[dict[int, HoldPlace]] = {}
         self._versions: Final[dict[int, int]] = {}
+        self._pruned: Final = account.minimum // SEGMENT_LEAVES
         self._named: Final[dict[tuple[int, int], int]] = {}  # (segment, version) → entry of its erasure
 
     def check(self) -> None:
@@ -130,8 +132,10 @@ class _Acts:
                 self._release(act, act.facts)
             elif isinstance(act.facts, Erasure):
                 self._erase(act, act.facts)
+            elif isinstance(act.facts, LogPruned):
+                self._prune(act, act.facts)
         for index, segment, version in self._account.raised_sheets:
-            if self._named.get((segment, version), index) >= index:
+            if self._named.get((segment, version), index) >= index and segment >= self._pruned:
                 what = f"entry {index}: version {version} of the key sheet of segment {segment}: no erasure names it"
                 self._findings.fail("SHEET-UNAUTHORISED", what, axis="authority")
 
@@ -141,8 +145,17 @@ class _Acts:
             self._judge.fail(act, "ACT-FORM", "its ranges are none, or not in order")
         self._holds[act.index] = facts  # a hold protects even if it is badly written
 
+    def _prune(self, act: Act, facts: LogPruned) -> None:
+        """What a hold covers, and the hold itself, stay."""
+        for placed, hold in self._holds.items():
+            if placed < facts.minimum or any(first < facts.minimum for first, _ in hold.ranges):
+                what = f"lets entries go that the hold {hold.hold} of entry {placed} covers, or that place it"
+                self._judge.fail(act, "UNDER-HOLD", what)
+
     def _release(self, act: Act, facts: HoldRelease) -> None:
         placed = self._holds.get(facts.placed)
+        if placed is None and facts.placed < self._account.minimum:
+            return  # what it released was pruned with it
         if placed is None or placed.hold != facts.hold:
             self._judge.fail(act, "HOLD-UNKNOWN", f"no hold {facts.hold} of entry {facts.placed} is in force")
         elif self._judge.is_allowed(act, facts):
@@ -163,7 +176,9 @@ class _Acts:
 
     def _has_form(self, act: Act, facts: Erasure) -> bool:
         segments = sorted({leaf // SEGMENT_LEAVES for leaf in facts.leaves})
-        versions = [(segment, self._versions.get(segment, 1) + 1) for segment in segments]
+        # Which version a pruned segment's sheet had is not known any more.
+        stated = {sheet.segment: sheet.version for sheet in facts.sheets if sheet.segment < self._pruned}
+        versions = [(one, stated.get(one, self._versions.get(one, 1) + 1)) for one in segments]
         bodies = self._account.has_body
         if not facts.leaves or any(one >= other for one, other in pairwise(facts.leaves)):
             self._judge.fail(act, "ACT-FORM", "its leaves are none, or not in order")
@@ -179,7 +194,7 @@ class _Acts:
         stated = self._account.sheets
         for sheet in facts.sheets:
             newest = stated.get(sheet.segment)
-            if newest is None or newest.version < sheet.version:
+            if sheet.segment >= self._pruned and (newest is None or newest.version < sheet.version):
                 what = f"entry {act.index}: approved, and the key sheet of segment {sheet.segment} still holds the keys"
                 self._findings.warn("ERASURE-PENDING", what, axis="erasure")
                 return

@@ -183,6 +183,10 @@ def is_of_this_tree(
         what = f"{name}: a head of size {head.size}, in the range that was lost when this log was restored"
         findings.warn("RESTORED", what, axis="anchor")
         return False
+    if head.size < log.minimum and head.size not in log.roots:
+        what = f"{name}: a head of size {head.size}, whose entries were pruned: nothing here can be held against it"
+        findings.not_assessed("BELOW-MINIMUM", what, axis="anchor")
+        return False
     if head.size > log.size:
         what = f"{name}: the log signed a head of size {head.size}, and only {log.size} leaves are here"
         code = "ROLLBACK"

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from affidavit.prove.leaves import EpochSums
+from affidavit.prove.prune_facts import OpenCall, PrunedState
 from affidavit.prove.report import LogFindings
 from affidavit.text import long_id
 
@@ -54,6 +55,17 @@ class OpenIntents:
     def open_epoch(self) -> None:
         """Sums begin anew."""
         self._calls = self._outcomes = 0
+
+    @property
+    def state(self) -> tuple[int, int, tuple[OpenCall, ...]]:
+        """Calls and outcomes of the running epoch, and the calls that are open, by leaf."""
+        opened = (OpenCall(call=call, leaf=leaf, time_us=time_us) for call, (leaf, time_us) in self._open.items())
+        return self._calls, self._outcomes, tuple(sorted(opened, key=lambda call: call.leaf))
+
+    def restore(self, state: PrunedState) -> None:
+        """Go on from where a log that was pruned begins."""
+        self._calls, self._outcomes = state.calls, state.outcomes
+        self._open.update((call.call, (call.leaf, call.time_us)) for call in state.open)
 
     def require_sums(self, index: int, sums: EpochSums | msgspec.UnsetType) -> None:
         """An epoch ends: the calls that it states are those that were heard, and the rest goes together."""

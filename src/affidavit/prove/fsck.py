@@ -20,6 +20,7 @@ from affidavit.errors import AffidavitError, CorruptionError, LayoutError
 from affidavit.ledger.frame import parse_file_header
 from affidavit.ledger.layout import BODIES_MAGIC, FORMAT_LINE, HEADERS_MAGIC, SEGMENT_LEAVES, DataLayout, LogLayout
 from affidavit.ledger.places import Places, holder_of, read_installation, serves
+from affidavit.ledger.pruned import minimum_index, unfinished_segments
 from affidavit.ledger.shards import shard_log
 from affidavit.ledger.signer import SignerState
 from affidavit.ledger.writer import frame_places
@@ -225,6 +226,9 @@ class _Check:
                 where, "the end of its tree is not the one that its head was signed over; run `affidavit verify`"
             )
         yield from self._segment(log, head.size)
+        left = unfinished_segments(log, minimum_index(log, size=head.size))
+        if left:
+            yield _note(where, f"pruning took away a part of {len(left)} segments; `affidavit log prune` goes on")
         yield from self._signer(log.name, head)
 
     def _segment(self, log: LogLayout, size: int) -> Iterator[Problem]:

@@ -31,14 +31,17 @@ from affidavit.event import (
     HOLD_RELEASE,
     KEY_ROTATE,
     KEY_SHEET,
+    LOG_PRUNED,
     LOG_RESTORED,
     NUMBER_MAX,
     PROJECT_CREATE,
     PROMISE_KEY,
     SHARD_OPEN,
     SOURCE_CLOCK,
+    SOURCE_HEARTBEAT,
     SOURCE_LOST,
     SOURCE_START,
+    SOURCE_STOP,
     SYSTEM_LOG,
     USAGE_RECONCILED,
     ClockEstimate,
@@ -47,6 +50,7 @@ from affidavit.event import (
 from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.ledger.shards import SHARDS_MAX
 from affidavit.prove.columns import check_digests, uuid_bytes
+from affidavit.prove.prune_facts import LogPruned, Retention
 
 DIGEST_CHARACTERS: Final = 43
 """32 bytes in base64url without padding."""
@@ -130,6 +134,8 @@ class ConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Absent in what versions wrote that masked nothing."""
     mark: Annotated[tuple[Project, ...], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
     """Projects whose calls may go out counted only; absent where there is none."""
+    retention: Annotated[tuple[Retention, ...], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
+    """How long records of projects are kept, by project; absent where none is ever pruned."""
 
 
 class PromiseKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +287,15 @@ class SourceStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     heartbeat_s: Number
     clock: ClockEstimate | msgspec.UnsetType = msgspec.UNSET
+    key: Digest | msgspec.UnsetType = msgspec.UNSET
+    """Of this boot; absent, with `voucher`, in what versions wrote whose sources had none."""
+    voucher: Signature | msgspec.UnsetType = msgspec.UNSET
+
+
+class SourceWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A source lives, or stops, and signs what it has recorded."""
+
+    signature: Signature
 
 
 class SourceClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -294,7 +309,7 @@ class UsageReconciled(Reconciliation, frozen=True, kw_only=True, forbid_unknown_
     """A provider's usage export was compared with the record."""
 
 
-FactsOfSource = SourceStart | SourceClock | SourceLost | UsageReconciled
+FactsOfSource = SourceStart | SourceWord | SourceClock | SourceLost | UsageReconciled
 
 
 class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -408,7 +423,7 @@ class LogRestored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Beginning = ShardOpen | LogRestored
-ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure | Beginning
+ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure | Beginning | LogPruned
 Facts = (
     ProjectCreate
     | ConfigChange
@@ -433,6 +448,8 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     KEY_SHEET: SheetStatement,
     GAP: Gap,
     SOURCE_START: SourceStart,
+    SOURCE_HEARTBEAT: SourceWord,
+    SOURCE_STOP: SourceWord,
     SOURCE_CLOCK: SourceClock,
     SOURCE_LOST: SourceLost,
     APPROVERS_CHANGE: ApproversChange,
@@ -440,24 +457,18 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     HOLD_RELEASE: HoldRelease,
     ERASURE: Erasure,
     BUNDLE_EXPORT: BundleExport,
+    LOG_PRUNED: LogPruned,
     USAGE_RECONCILED: UsageReconciled,
     SHARD_OPEN: ShardOpen,
     LOG_RESTORED: LogRestored,
 }
-_OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK, USAGE_RECONCILED))
+_WORDS: Final = frozenset((SOURCE_START, SOURCE_HEARTBEAT, SOURCE_STOP))
+"""From before sources made promises, or had keys, these have no data."""
+_OF_SOURCES: Final = _WORDS | {SOURCE_CLOCK, USAGE_RECONCILED}
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
-_SYSTEM_ONLY: Final = frozenset(
-    (
-        PROJECT_CREATE,
-        CONFIG_CHANGE,
-        PROMISE_KEY,
-        KEY_ROTATE,
-        APPROVERS_CHANGE,
-        USAGE_RECONCILED,
-        SHARD_OPEN,
-        LOG_RESTORED,
-    )
-)
+_SYSTEM_ONLY: Final = frozenset((PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, KEY_ROTATE, APPROVERS_CHANGE)) | {
+    *(USAGE_RECONCILED, SHARD_OPEN, LOG_RESTORED)
+}
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 
@@ -515,8 +526,10 @@ def parse_facts(leaf: Leaf, *, log: str) -> Facts | None:
         return None
     if kind in _SYSTEM_ONLY and log != SYSTEM_LOG:
         raise FormatError(f"{kind} belongs into the system log")
-    if kind == SOURCE_START and leaf.data is None:
-        return None  # from before sources made promises
+    if kind == LOG_PRUNED and log == SYSTEM_LOG:
+        raise FormatError("the system log is never pruned")
+    if kind in _WORDS and leaf.data is None:
+        return None
     if leaf.data is None or leaf.body is not None or (leaf.header is not None and kind not in _OF_SOURCES):
         raise FormatError(f"{kind} has data, no body, and a header block only where a source speaks")
     shape = SystemEpochClose if kind == EPOCH_CLOSE and log == SYSTEM_LOG else _FACTS[kind]
@@ -529,6 +542,8 @@ def parse_facts(leaf: Leaf, *, log: str) -> Facts | None:
         if names != sorted(set(names)) or any(name.split(".")[0] != str(facts.anchors.size) for name in names):
             raise FormatError(f"the anchors of {kind} are not those of one head, in order")
     check_digests(_digests_in(facts))
+    if isinstance(facts, LogPruned):
+        uuid_bytes([call.call for call in facts.state.open])
     return facts
 
 
@@ -547,6 +562,13 @@ def _digests_in(facts: Facts) -> list[str]:
         return [file.sha256 for file in facts.anchors.files] if facts.anchors else []
     if isinstance(facts, UsageReconciled):
         return [facts.export]
+    if isinstance(facts, SourceStart):
+        if (facts.key is msgspec.UNSET) != (facts.voucher is msgspec.UNSET):
+            raise FormatError("a source has a key and what vouches for it, or neither")
+        return [facts.key] if facts.key else []
+    if isinstance(facts, LogPruned):
+        signed = [source.signed for source in facts.state.sources if source.signed is not None]
+        return [digest for one in signed for digest in (one.chain, one.key)]
     return [facts.sha256] if isinstance(facts, ConfigChange) and facts.sha256 else []
 
 

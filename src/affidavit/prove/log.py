@@ -23,6 +23,7 @@ from affidavit.prove.heard import Heard
 from affidavit.prove.leaves import parse_leaf, parse_leaves
 from affidavit.prove.memory import LogMemory
 from affidavit.prove.pending import read_stage, staged_end
+from affidavit.prove.pruning import FIRST_BUNDLE, Beginning, beginning_of, below_minimum
 from affidavit.prove.recall import Doubt, Recalled
 from affidavit.prove.report import LogFindings
 from affidavit.prove.sheets import check_sheets
@@ -54,6 +55,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     roots: dict[int, bytes]
     """Roots of the tree as it lies there, at the sizes that were asked for and those of kept heads."""
     account: Account
+    minimum: int = 0
+    """Entries below it were pruned; of the roots below, only those of whole segments are known."""
     digests: frozenset[str] = frozenset()
     """Of those that were looked for: what leaves have as `src.digest`."""
 
@@ -114,10 +117,15 @@ class LogExamination:
             self._times.give_up()
             return Examined(name=self.log, origin=None, size=0, root=None, roots={}, account=self._account)
         newest = heads.newest
+        begins = Beginning()
+        if newest.size > SEGMENT_LEAVES and not self._files.exists(self._place + FIRST_BUNDLE):
+            if self._memory is not None:
+                raise Doubt(f"{self.log}: it does not begin at its beginning any more; what is left is read")
+            begins = beginning_of(self._files, names=self._names, size=newest.size, findings=self._findings)
         if self._memory is not None:
             self._recall(self._memory, newest)
         bundles = sum(name.startswith("tree/tile/entries/") for name in self._names)
-        if (newest.size - self._start) // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
+        if (newest.size - max(self._start, begins.minimum)) // TILE_WIDTH > bundles * 2 + _BUNDLES_MISSING_MAX:
             what = f"{self._place}: the newest head has {newest.size} leaves, and there are {bundles} bundles"
             self._findings.fail("MISSING", what)
             self._findings.not_assessed("UNREADABLE", what, axis="completeness")
@@ -131,7 +139,8 @@ class LogExamination:
         for size in heads.kept:
             if size > newest.size:
                 self._beyond(size, f"{self._place}heads/{size}: newer than the checkpoint")
-        tree, tiles = self._read_leaves(newest, {*heads.kept, newest.size, *more_sizes})
+        sizes = {*heads.kept, newest.size, *more_sizes}
+        tree, tiles = self._read_leaves(newest, sizes - below_minimum(sizes, begins.minimum), begins)
         self._check_roots(heads, tree)
         self._check_sheets()
         tiles.check_kept_partials(heads.kept, self._names)
@@ -146,6 +155,7 @@ class LogExamination:
             root=newest.root,
             roots=tree.roots,
             account=self._account,
+            minimum=begins.minimum,
             digests=frozenset(self._digests),
         )
 
@@ -178,11 +188,19 @@ class LogExamination:
             anchored=anchored,
         )
 
-    def _read_leaves(self, newest: Checkpoint, sizes: set[int]) -> tuple[Regrowth, TileFiles]:
-        """Read all leaves, or those behind the remembered ones, and the tiles above them."""
+    def _read_leaves(self, newest: Checkpoint, sizes: set[int], begins: Beginning) -> tuple[Regrowth, TileFiles]:
+        """Read all leaves, or those behind the remembered or pruned ones, and the tiles above them."""
         start = self._recalled.start if self._recalled is not None else EMPTY_START
+        if begins.minimum:
+            below = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings)
+            start = below.start_behind(begins.minimum)
+            self._account.begin_at(begins.minimum, begins.state)
         tree = Regrowth({size for size in sizes if size <= newest.size}, start=start)
         tiles = TileFiles(self._files, log=self.log, size=newest.size, findings=self._findings, start=start)
+        if begins.minimum:
+            # What was pruned is not in these tiles; those that stay are accounted for by the root that they give.
+            tree.roots.update(tiles.roots_of_segments({size for size in sizes if size < begins.minimum}))
+            self._names.difference_update(below.own_names())
         if self._recalled is not None:
             tree.roots.update(self._recalled.roots(sizes))
             self._account.has_body.older = self._recalled.bodies_of(tiles)
@@ -207,7 +225,7 @@ class LogExamination:
 
     def _check_roots(self, heads: Heads, tree: Regrowth) -> None:
         for size, root in {**heads.kept, heads.newest.size: heads.newest.root}.items():
-            if size <= self._size and tree.roots[size] != root:
+            if size <= self._size and tree.roots.get(size, root) != root:  # none below the minimum index
                 what = f"the head of size {size} was signed over another root than the tree has at that size"
                 self._findings.fail("ROOT", what)
 
@@ -348,7 +366,7 @@ class LogExamination:
         if not doubled:
             return
         seen: dict[str, int] = {}
-        for index in range(-(-self._size // TILE_WIDTH)):
+        for index in range(self._account.minimum // TILE_WIDTH, -(-self._size // TILE_WIDTH)):
             for number, entry in enumerate(tiles.read_leaves(index)[1] or ()):
                 self._note_id(index * TILE_WIDTH + number, entry, doubled, seen)
 

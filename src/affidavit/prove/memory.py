@@ -19,7 +19,7 @@ import msgspec
 
 from affidavit.errors import ConfigError, FormatError
 from affidavit.ledger.directory import Disk
-from affidavit.prove.account import AccountMemory
+from affidavit.prove.account_memory import AccountMemory
 from affidavit.prove.heard import HeardKind
 from affidavit.prove.times import TimesMemory
 from affidavit.tlog.certificate import Certificate, der_of

@@ -25,6 +25,7 @@ from affidavit.errors import AffidavitError, CorruptionError, FormatError
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.places import Places
+from affidavit.ledger.pruned import minimum_index
 from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.reader import check_ids
 from affidavit.ledger.shards import shard_log
@@ -127,7 +128,10 @@ class _Log:
             return
         kept = self._kept()
         head = yield from self._newest(kept)
-        if head is not None and head.size:
+        if head is not None and (minimum := minimum_index(self._layout, size=head.size)):
+            what = f"entries below {minimum} were pruned; tiles of such a log are not healed, `verify` names damage"
+            yield Problem(where=self._place, what=what, needs_a_hand=False)
+        elif head is not None and head.size:
             sizes = sorted(size for size in kept if size <= head.size)
             yield from _Tree(self._layout, head, kept=sizes).plan()
 

@@ -41,7 +41,7 @@ def check_sheets(
     by_segment = _take_names(names, size)
     place = f"logs/{findings.log}/"
     uncovered: list[int] = []
-    for segment in range(-(-size // SEGMENT_LEAVES)):
+    for segment in range(account.minimum // SEGMENT_LEAVES, -(-size // SEGMENT_LEAVES)):
         versions = sorted(by_segment.get(segment, ()))
         if settled(segment, versions):
             continue

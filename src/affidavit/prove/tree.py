@@ -18,7 +18,7 @@ from affidavit.errors import FormatError
 from affidavit.prove.files import Files, UnusableFileError, is_tile_path
 from affidavit.prove.report import LogFindings
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, format_bundle, parse_bundle
-from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, Frontier, leaf_row, row_root
+from affidavit.tlog.merkle import EMPTY_FRONTIER, HASH_SIZE, Frontier, frontier_at, leaf_row, row_root
 from affidavit.tlog.tile import (
     ENTRIES_LEVEL,
     TILE_HEIGHT,
@@ -32,6 +32,8 @@ from affidavit.tlog.tile import (
 
 BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_SIZE
+SEGMENT_LEVEL: Final = 2
+"""Level of the tiles in which a segment is one hash."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -84,6 +86,17 @@ class Regrowth:
         self._frontier, finished = self._frontier.extended(row)
         if len(finished) > TILE_HEIGHT:
             self.full_tiles.extend(finished[TILE_HEIGHT])
+
+
+def _of_segments(hashes: bytes) -> Frontier:
+    """The tree of so many whole segments."""
+    height = SEGMENT_LEVEL * TILE_HEIGHT
+
+    def node(level: int, index: int) -> bytes:
+        size = HASH_SIZE << level - height
+        return row_root(hashes[index * size : (index + 1) * size])
+
+    return frontier_at(len(hashes) // HASH_SIZE << height, node)
 
 
 class TileFiles:
@@ -162,6 +175,28 @@ class TileFiles:
                 what = f"entry {leaf}: its bundle and {self._place}{format_tile_path(tile)} do not agree"
                 self._findings.fail("ENTRY", what)
         return row, entries
+
+    def start_behind(self, minimum: int) -> Start:
+        """Where a tree goes on whose first segments were pruned: from the tiles of level 2, which the root proves."""
+        hashes = self._segments(minimum)
+        tails, nodes = [b""] * SEGMENT_LEVEL, hashes
+        while nodes:
+            whole = len(nodes) // TILE_BYTES_MAX * TILE_BYTES_MAX
+            tails.append(nodes[whole:])
+            nodes = b"".join(row_root(nodes[at : at + TILE_BYTES_MAX]) for at in range(0, whole, TILE_BYTES_MAX))
+        return Start(_of_segments(hashes), tuple(tails))
+
+    def roots_of_segments(self, sizes: Iterable[int]) -> dict[int, bytes]:
+        """Roots at whole segments, whose leaves need not be here."""
+        return {size: _of_segments(self._segments(size)).root for size in sizes}
+
+    def _segments(self, size: int) -> bytes:
+        """Hashes of the whole segments below a size."""
+        count, row = size >> SEGMENT_LEVEL * TILE_HEIGHT, b""
+        for index in range(-(-count // TILE_WIDTH)):
+            tile = tile_at(level=SEGMENT_LEVEL, index=index, size=self._size)
+            row += self.read_row(tile) or bytes(tile.width * HASH_SIZE)
+        return row[: count * HASH_SIZE]
 
     def check_higher(self, full_tiles: bytes) -> None:
         """Every tile above level 0 that was not finished at the start, given the content of level 1 from there on."""

@@ -37,6 +37,7 @@ from affidavit.prove.past import Past, RulesOfMemory
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
+from affidavit.prove.pruning import check_prunings
 from affidavit.prove.report import AXES, Finding, Findings, LogReport, Report, merged
 from affidavit.prove.rotations import check_rotations, history_of_system
 from affidavit.prove.shards import ExaminedShard, Shard, check_chain, check_names, find_shards, keys_of_shards
@@ -392,16 +393,18 @@ class Verification:
                 if log.size < row.size:
                     what = f"{log.size} leaves are here, and the newest roster states {row.size}"
                     findings.fail("LOG-SHORT", what, axis="completeness")
-                elif b64u(log.roots[row.size]) != row.root:
+                elif row.size in log.roots and b64u(log.roots[row.size]) != row.root:  # none below a minimum index
                     findings.fail("ROSTER-ROOT", f"the newest roster states another root at size {row.size}")
 
     def _check_acts(self) -> None:
-        """Erasures and holds of every log, by those whom the system log lets approve."""
+        """Erasures and holds of every log, by those whom the system log lets approve; and keys of sources."""
         system = self._logs[SYSTEM_LOG]
         of_system = self._findings.for_log(SYSTEM_LOG)
         self._lists = check_approvers(system.account, origin=system.origin or "", findings=of_system)
         for log in self._logs.values():
             check_acts(log.account, self._lists, origin=log.origin or "", findings=self._findings.for_log(log.name))
+            check_prunings(log.account, retention=self._system.retention, findings=self._findings.for_log(log.name))
+            log.account.keys.conclude(self._system.promise_vkeys, is_heard=not self._system.unreadable)
 
     def _check_configuration(self, names: set[str]) -> None:
         if CONFIG_NAME not in names or not self._is_newest:

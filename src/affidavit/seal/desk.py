@@ -20,9 +20,11 @@ from affidavit.config import Masking
 from affidavit.crypt.commitment import NULL
 from affidavit.crypt.keyring import Keyring
 from affidavit.errors import AccessRefusedError, FormatError, KeyMissingError, NotFoundError
-from affidavit.event import APPROVERS_CHANGE, FOLLOW, SYSTEM_LOG, AccessMeta
+from affidavit.event import APPROVERS_CHANGE, FOLLOW, LOG_PRUNED, SYSTEM_LOG, AccessMeta
 from affidavit.ledger.channel import Reply
+from affidavit.ledger.directory import Disk
 from affidavit.ledger.leaf import Leaf
+from affidavit.ledger.pruned import remove_below
 from affidavit.ledger.reader import LogReader
 from affidavit.ledger.shards import log_of_shard
 from affidavit.seal.approving import approvers_in_force, require_in_order
@@ -32,6 +34,7 @@ from affidavit.seal.following import GATHER_BYTES_MAX, GATHER_LEAVES_MAX, Gather
 from affidavit.seal.log import SealedLog
 from affidavit.seal.mask_hand import MaskHand, MaskQuestion, Wanted
 from affidavit.seal.opening import Opener, require_fresh
+from affidavit.seal.pruning import Pruning, plan_pruning, require_still_allowed
 from affidavit.seal.recent import RecentRecords
 from affidavit.seal.sealer import Sealer
 from affidavit.seal.slots import HEADER_SLOTS, HeaderValues
@@ -86,6 +89,15 @@ class _Approvers(msgspec.Struct, frozen=True, tag_field="op", tag="approvers"):
     data: dict[str, Any] | None = None
 
 
+class _Prune(msgspec.Struct, frozen=True, tag_field="op", tag="prune"):
+    log: str
+    before_us: int
+
+
+class _PruneNow(msgspec.Struct, frozen=True, tag_field="op", tag="prune_now"):
+    plan: str
+
+
 class _Status(msgspec.Struct, frozen=True, tag_field="op", tag="status"):
     pass
 
@@ -113,7 +125,9 @@ class Desk:
         clock_us: Callable[[], int],
         random: Callable[[int], bytes],
         keys_changed: Callable[[], None] = lambda: None,
+        disk: Disk | None = None,
     ) -> None:
+        self._disk: Final = disk or Disk()
         self._sealer: Final = sealer
         self._keys_changed: Final = keys_changed
         self._ring: Final = ring
@@ -124,6 +138,7 @@ class Desk:
         self._gatherers: dict[str, Gatherer] = {}
         self._followers: dict[str, _Follower] = {}
         self._finished: Final = open_finished(sealer.data.directory)
+        self._prunings: dict[str, Pruning] = {}  # planned, by the name that whoever asked got
 
     @property
     def must_end(self) -> bool:
@@ -133,7 +148,9 @@ class Desk:
     def answer(self, body: dict[str, Any]) -> Reply | Later:
         """Answer one request; errors are `AffidavitError`."""
         try:
-            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Rotate | _Approvers | _Status)
+            request = msgspec.convert(
+                body, _Open | _Follow | _Rows | _Spell | _Rotate | _Approvers | _Prune | _PruneNow | _Status
+            )
         except msgspec.ValidationError as error:
             message = "the sealer does not know this question; nothing was opened"
             raise FormatError(message) from error
@@ -145,6 +162,10 @@ class Desk:
             return self._rotate(request)
         if isinstance(request, _Approvers):
             return self._approvers(request)
+        if isinstance(request, _Prune):
+            return self._plan_pruning(request)
+        if isinstance(request, _PruneNow):
+            return self._prune(request)
         if isinstance(request, _Follow):
             return self._follow(request)
         if isinstance(request, _Rows):
@@ -240,6 +261,34 @@ class Desk:
         found = approvers_in_force(system)
         shown = {} if found is None else {"index": found.index, "approvers": found.approvers}
         return Reply({"origin": system.writer.origin} | shown)
+
+    def _plan_pruning(self, request: _Prune) -> Later:
+        """What may go, read from published files by whoever waits for it; only the plan is remembered."""
+        data, now_us = self._sealer.data, self._clock_us()
+
+        def plan() -> Reply:
+            found = plan_pruning(data, request.log, before_us=request.before_us, now_us=now_us)
+            name = b64u(self._random(FOLLOWER_BYTES))
+            self._prunings.clear()
+            self._prunings[name] = found
+            told = {field: getattr(found, field) for field in found.__struct_fields__ if field != "state"}
+            return Reply(told | {"plan": name})
+
+        return plan
+
+    def _prune(self, request: _PruneNow) -> Later:
+        """Seal the leaf, with its head; then whoever waits for it takes away what it names."""
+        found = self._prunings.pop(request.plan, None)
+        if found is None:
+            raise NotFoundError("there is no such plan any more; plan again. Nothing was removed")
+        leaf: int | None = None
+        if found.minimum > found.below:
+            require_still_allowed(found, self._sealer.data, now_us=self._clock_us())
+            leaf = self._sealer.declare(found.log, LOG_PRUNED, found.facts)
+        layout = self._sealer.logs[found.log].writer.layout
+        return lambda: Reply(
+            {"leaf": leaf, "minimum": found.minimum, "files": remove_below(layout, found.minimum, disk=self._disk)}
+        )
 
     def _open(self, request: _Open) -> Reply | Later:
         return self._opened(self._access(request.shard, request.record))

@@ -45,6 +45,7 @@ class Gatherer:
         """Records from leaf `start` on, of the tree of `size`: as many as one answer holds."""
         items: list[Unmasked] = []
         held = again = 0
+        start = max(start, self._reader.minimum_index(size=size))  # what was pruned is nowhere any more
         for leaf in range(start, min(size, start + GATHER_LEAVES_MAX)):
             item = self.recent.get(leaf)
             if item is None:

@@ -88,7 +88,11 @@ class _Segment:
         if fd is None:
             layout, number = self._layout, self._number
             path = layout.sheet(number, self.version) if kind == "sheet" else getattr(layout, kind)(number)
-            fd = self._fds[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fd = self._fds[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                message = f"{path} is missing; nothing was shown. Run `affidavit verify`"
+                raise CorruptionError(message) from error
         return os.pread(fd, length, offset)
 
 
@@ -165,6 +169,11 @@ class Opener:
             return b""
 
         def owned_by(cited: int) -> bytes:
+            if cited < self._reader.minimum_index(size=size):
+                raise KeyMissingError(
+                    f"leaf {index} of log {self._layout.name} cites bytes of leaf {cited}, which was pruned; its proof "
+                    "stands"
+                )
             opened = self.body(cited, self.leaf(cited, size=size))
             if opened is None or not body.may_cite(opened):
                 raise self._mismatch(index, "citation")

@@ -232,6 +232,11 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
         masking=masking,
         promise_vkey=read_promise_vkey(places),
         counted=tuple(sorted(config.counted_projects)),
+        retention=tuple(
+            (name, project.retention_days)
+            for name, project in sorted(config.projects.items())
+            if project.retention_days
+        ),
     )
 
 

@@ -131,11 +131,23 @@ class SourceStartIn(SourceIn, tag_field="type", tag=SOURCE_START):
         return self.data
 
 
-class SourceStopIn(SourceIn, tag_field="type", tag=SOURCE_STOP):
+class SignedIn(SourceIn):
+    """What a source with a key signs of its records so far."""
+
+    data: SourceFacts | None = None
+    """Absent where the source has no key."""
+
+    @property
+    def facts(self) -> SourceFacts | None:
+        """The signature."""
+        return self.data
+
+
+class SourceStopIn(SignedIn, tag_field="type", tag=SOURCE_STOP):
     """`event.SourceMeta` of a stop."""
 
 
-class SourceHeartbeatIn(SourceIn, tag_field="type", tag=SOURCE_HEARTBEAT):
+class SourceHeartbeatIn(SignedIn, tag_field="type", tag=SOURCE_HEARTBEAT):
     """`event.SourceMeta` of a sign of life."""
 
 

@@ -26,6 +26,7 @@ from affidavit.event import (
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import FORMAT_LINE, DataLayout
 from affidavit.ledger.leaf import Leaf, Source, parse_leaf
+from affidavit.ledger.pruned import minimum_index
 from affidavit.ledger.reader import LogReader
 from affidavit.ledger.signer import SavedSuccession
 from affidavit.ledger.stage import Part
@@ -64,7 +65,7 @@ def recover(reader: LogReader, *, size: int, oldest_wal_us: int | None) -> Recov
     """Read a log backwards: to its epoch's beginning, and to where no leaf can be of a record still to be sealed."""
     found = Recovered()
     epoch_done = False
-    for index in range(size - 1, -1, -1):
+    for index in range(size - 1, minimum_index(reader.layout, size=size) - 1, -1):
         leaf = parse_leaf(reader.entry(index, size=size))
         if not epoch_done:
             epoch_done = _note_epoch(found, leaf, index)

@@ -296,6 +296,14 @@ class Sealer:
         self.is_broken = False
         return rotation
 
+    def declare(self, name: str, event_type: str, facts: dict[str, Any]) -> int:
+        """Seal a leaf that speaks of a log, and publish it at once; returns its index."""
+        self.is_broken = True
+        leaf = self.logs[name].add_own(event_type, facts)
+        self._publish()
+        self.is_broken = False
+        return leaf
+
     # --- cuts ----------------------------------------------------------------------------------------------------
 
     def step(self) -> int:

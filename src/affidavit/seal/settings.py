@@ -49,6 +49,8 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Key of the promises that capture processes may make; a leaf names it before the first of them starts."""
     counted: tuple[str, ...] = ()
     """Projects whose calls may go out without a record, where it cannot be written; sorted."""
+    retention: tuple[tuple[str, int], ...] = ()
+    """Projects whose log may be pruned, each with the days for which records are kept; sorted."""
     masking: dict[str, Masking] = msgspec.field(default_factory=dict)
     """What text of each project must have passed before anybody reads it."""
 
@@ -60,4 +62,10 @@ class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def policy(self) -> dict[str, Any]:
         """Data of the `config.change` that puts these settings in force."""
         masking = {} if self.masking_sha256 is None else {"masking": self.masking_sha256}
-        return {"sha256": self.config_sha256} | masking | ({"mark": list(self.counted)} if self.counted else {})
+        retention = [{"days": days, "project": project} for project, days in self.retention]
+        return (
+            {"sha256": self.config_sha256}
+            | masking
+            | ({"mark": list(self.counted)} if self.counted else {})
+            | ({"retention": retention} if retention else {})
+        )

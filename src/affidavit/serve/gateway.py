@@ -11,9 +11,9 @@ from affidavit.capture.gateway.promises import Promises
 from affidavit.capture.gateway.settings import Bounds, GatewaySettings, UpstreamSettings
 from affidavit.config import LoadedConfig
 from affidavit.ledger.places import Places
-from affidavit.ledger.promise_key import open_promise_signer
 from affidavit.ledger.watermark import read_sealed_through, uptime_us
 from affidavit.tlog.cosignature import parse_vkeys_file
+from affidavit.tlog.note import Ed25519Signer
 
 
 def gateway_settings(loaded: LoadedConfig) -> GatewaySettings:
@@ -68,11 +68,11 @@ def gateway_admission(places: Places, bounds: Bounds) -> Admission:
 
 
 def gateway_promises(
-    places: Places, projects: Sequence[str], *, clock: Clock, random: Callable[[int], bytes]
+    places: Places, projects: Sequence[str], *, signer: Ed25519Signer, clock: Clock, random: Callable[[int], bytes]
 ) -> Promises:
     """What makes a worker's promises: the installation's key for them, and the origins that the logs were made with."""
     return Promises(
-        signer=open_promise_signer(places),
+        signer=signer,
         origins={project: parse_vkeys_file(places.vkeys(project).read_bytes()).origin for project in projects},
         wall_us=clock.wall_us,
         random=random,

@@ -160,12 +160,14 @@ def _worker() -> Role:
     from affidavit.ledger.figures import service_of
     from affidavit.ledger.layout import DataLayout
     from affidavit.ledger.places import FINGERPRINT_KEY_NAME
+    from affidavit.ledger.promise_key import open_promise_signer
     from affidavit.serve.gateway import gateway_admission, gateway_promises, gateway_settings
 
     def worker(post: Post) -> None:
         if post.assignment.listen_fd is None:
             raise ServiceError("a worker was started without a socket; use `affidavit up`")
         clock = system_clock()
+        signer = open_promise_signer(post.places)
         _stop_by_signal(post)
         settings = gateway_settings(post.loaded)
         figures = WorkerFigures()
@@ -182,11 +184,12 @@ def _worker() -> Role:
                 random=os.urandom,
                 disk=Disk(),
                 has_marks=bool(settings.counted),
+                voucher=signer,
             ),
             fingerprint_key=(post.places.keys / FINGERPRINT_KEY_NAME).read_bytes(),
             clock=clock,
             figures=figures,
-            promises=gateway_promises(post.places, settings.projects, clock=clock, random=os.urandom),
+            promises=gateway_promises(post.places, settings.projects, signer=signer, clock=clock, random=os.urandom),
             heads=PublishedHeads(DataLayout(post.places.data)),
             on_ready=post.ready,
         )

@@ -20,6 +20,17 @@ Audit = Annotated[
         )
     ),
 ]
+RetentionDays = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=36_500,
+        description=(
+            "For how many days records of this project are kept at least; 0: for ever. Nothing goes by itself: "
+            "`affidavit log prune` takes away what is 30 days older than that, once this was on record for seven days."
+        ),
+    ),
+]
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

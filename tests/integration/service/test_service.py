@@ -306,6 +306,14 @@ def test_signing_keys_are_changed_and_the_old_ones_are_gone(house, service):
     house.run("keys", "rotate", "nobody", code=5)
 
 
+def test_nothing_is_pruned_without_a_retention_on_record(house, service):
+    call(service, "young")
+    for log, why in (("default", "no retention of project default"), ("system", "never pruned")):
+        assert why in house.run("log", "prune", log, "--before", "2030-01-01", "--apply", code=1).stderr.decode()
+    house.run("log", "prune", "nobody", "--before", "2030-01-01", code=5)
+    house.run("log", "prune", "default", "--before", "soon", code=2)
+
+
 def test_log_paths_name_the_trees_and_their_keys(house, service):
     answers = {
         answer["log"]: answer for answer in map(json.loads, house.run("log", "paths", "--json").stdout.splitlines())

@@ -150,8 +150,8 @@ def test_wire_options_without_wire(capfd):
     "command",
     [name for _, name, _, _ in _COMMANDS]
     + ["config check", "config explain", "keys backup", "keys rotate", "keys root", "keys manifest", "keys revoke"]
-    + ["log paths", "index rebuild", "index status", "promise check", "witness serve", "witness vkey", "witness add"]
-    + ["signer serve", "log shard", "approvers key", "approvers list", "approvers set"],
+    + ["log paths", "log prune", "log shard", "index rebuild", "index status", "promise check", "witness serve"]
+    + ["witness vkey", "witness add", "signer serve", "approvers key", "approvers list", "approvers set"],
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":

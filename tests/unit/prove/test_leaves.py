@@ -3,6 +3,7 @@
 import base64
 import json
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -159,7 +160,29 @@ def test_a_digest_passes_if_and_only_if_it_is_canonical(text: str) -> None:
         assert canonical
 
 
-FACTS = {
+STATE: dict[str, Any] = {
+    "calls": 0,
+    "closed": None,
+    "epoch": 1,
+    "newest_us": 1,
+    "open": [{"call": ID, "leaf": 3, "time_us": 1}],
+    "opened": 1,
+    "outcomes": 0,
+    "sources": [
+        {
+            "boot": "AAAAAAAA",
+            "ended": 0,
+            "first": None,
+            "heartbeat_s": 60,
+            "id": "worker0",
+            "last": 1,
+            "signed": {"chain": DIGEST, "key": DIGEST, "start": 0, "voucher": "A" * 86},
+            "time_us": 1,
+        }
+    ],
+}
+PRUNED: dict[str, Any] = {"days": 30, "minimum": 65536, "policy": 2, "state": STATE}
+FACTS: dict[str, tuple[str, dict[str, Any]]] = {
     "a digest with unused bits": ("config.change", {"sha256": "A" * 42 + "B"}),
     "a masking that is none": ("config.change", {"masking": None, "sha256": DIGEST}),
     "an empty list of projects in mark mode": ("config.change", {"mark": [], "sha256": DIGEST}),
@@ -176,6 +199,14 @@ FACTS = {
         {"id": "a", "boot": "AAAAAAAA", "first": 1, "last": None, "reason": "none", "count": None},
     ),
     "one key only": ("project.create", {"project": "a", "origin": "b", "vkeys": ["c"]}),
+    "a heartbeat that signs nothing": ("source.heartbeat", {}),
+    "a stop that says more": ("source.stop", {"more": 1, "signature": "A" * 86}),
+    "a key that nobody vouches for": ("source.start", {"heartbeat_s": 60, "key": DIGEST}),
+    "a voucher for no key": ("source.start", {"heartbeat_s": 60, "voucher": "A" * 86}),
+    "a key with unused bits": ("source.start", {"heartbeat_s": 60, "key": "A" * 42 + "B", "voucher": "A" * 86}),
+    "no retention": ("config.change", {"retention": [], "sha256": DIGEST}),
+    "a retention of no days": ("config.change", {"retention": [{"days": 0, "project": "a"}], "sha256": DIGEST}),
+    "a system log that is pruned": ("log.pruned", PRUNED),
     "a project of another form": ("project.create", {"project": "A", "origin": "b", "vkeys": ["c", "d"]}),
 }
 
@@ -188,6 +219,32 @@ def test_facts_that_the_format_does_not_know_are_refused(name: str) -> None:
         parse_facts(one, log="system")
 
 
+def pruned(**state: Any) -> dict[str, Any]:
+    return PRUNED | {"state": STATE | state}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PRUNED | {"days": 0},
+        PRUNED | {"minimum": 0},
+        PRUNED | {"more": 1},
+        pruned(open=[{"call": "A" * 22, "leaf": 3, "time_us": 1}]),
+        pruned(opened=2),
+        pruned(sources=[STATE["sources"][0] | {"id": "Worker"}]),
+        pruned(sources=[STATE["sources"][0] | {"last": 0}]),
+        pruned(sources=[STATE["sources"][0] | {"signed": {"chain": "A" * 42 + "B", "key": DIGEST}}]),
+        pruned(sources=[STATE["sources"][0] | {"signed": STATE["sources"][0]["signed"] | {"key": "A" * 42 + "B"}}]),
+    ],
+    ids=str,
+)
+def test_what_a_pruned_log_cannot_go_on_from(data: dict[str, Any]) -> None:
+    right = parse_leaf(entry(type="log.pruned", data=PRUNED, header=None, body=None, src=src()))
+    assert parse_facts(right, log="default") is not None
+    with pytest.raises(FormatError):
+        parse_facts(parse_leaf(entry(type="log.pruned", data=data, header=None, body=None, src=src())), log="default")
+
+
 def test_some_types_belong_into_the_system_log() -> None:
     one = parse_leaf(GOOD["data"])
     assert parse_facts(one, log="system") is not None
@@ -195,7 +252,7 @@ def test_some_types_belong_into_the_system_log() -> None:
         parse_facts(one, log="default")
 
 
-@pytest.mark.parametrize("kind", ["source.heartbeat", "source.stop", "unreadable", "access.read"])
+@pytest.mark.parametrize("kind", ["unreadable", "access.read"])
 def test_ordinary_records_have_no_data(kind: str) -> None:
     assert parse_leaf(entry(type=kind, body=None)).data is None
     with pytest.raises(FormatError):
