@@ -125,6 +125,15 @@ class Report:
     def warn(self, code: str, log: str | None, what: str, axis: str = "integrity") -> None:
         self.add(axis, WARN, code, log, what)
 
+    def take(self, other: Report, called: Callable[[str], str], place: str) -> None:
+        """The findings on one shard, among those of all: its logs under the names that they have there."""
+        for axis, verdict, code, log, what in other._findings:
+            self.add(axis, verdict, code, called(log) if log else None, place + what)
+        for (axis, verdict, code, log), count in other._counts.items():
+            kind = (axis, verdict, code, called(log) if log else None)
+            self._counts[kind] += max(count - FINDINGS_EACH_MAX, 0)
+        self.forks += [{**fork, "log": called(fork["log"])} for fork in other.forks]
+
     def verdict(self, axis: str, log: str | None) -> str:
         return self._worst.get((axis, log), OK)
 
@@ -667,8 +676,9 @@ FILES = re.compile(
 class Directory:
     """The directory under examination. Only regular files are opened: a link could lead out of it, a pipe never end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, is_shard: bool = False) -> None:
         self.path = path
+        self.is_shard = is_shard  # a finished one, which holds no others
 
     def open(self, name: str, magic: bytes = b"") -> BinaryIO:
         """A file, read up to behind its magic."""
@@ -708,8 +718,8 @@ class Directory:
                 continue
             for entry in entries:
                 name = place + entry.name
-                if DISPOSABLE.fullmatch(name):
-                    continue
+                if DISPOSABLE.fullmatch(name) or (name == "shards" and not self.is_shard):
+                    continue  # finished shards are ledgers of their own
                 if name.endswith(".tmp"):
                     report.warn("LEFTOVER", log_of(name), f"{name}: left by an interrupted write; it holds nothing")
                 elif entry.is_dir(follow_symlinks=False) and DIRECTORIES.fullmatch(name):
@@ -944,6 +954,12 @@ SPOKEN: dict[str, Test] = {
         }
     ),
 }
+_previous = _object({"origin": _text, "vkeys": _creation["vkeys"]})
+_begun: dict[str, Test] = {"number": lambda v: _count(v) and 2 <= v <= 9999, "previous": _previous, "reason": _word}
+_begun["signatures"] = _rotation["signatures"]
+_lost = _array(_object({"after": _count, "vkeys": _creation["vkeys"], "signatures": _rotation["signatures"]}))
+_restored_row = _with_optional({**_row, "lost_to": _or_null(_count)}, {"rotations": lambda v: _lost(v) and v != []})
+_restored_rows = _array(_restored_row)
 SPOKEN_BY_SYSTEM: dict[str, Test] = {
     **SPOKEN,
     "epoch.close": _with_optional({**_epoch, "roster": _array(_object(_row))}, _epoch_later),
@@ -955,6 +971,8 @@ SPOKEN_BY_SYSTEM: dict[str, Test] = {
     "config.change": _with_optional(_config, {"masking": _digest, "mark": lambda v: _array(_project)(v) and v != []}),
     "promise.key": _object(_promise_key),
     "key.rotate": _object(_rotation),
+    "shard.open": _object({**_begun, "logs": lambda v: _array(_object(_row))(v) and v != []}),
+    "log.restored": _object({**_begun, **_approved, "logs": lambda v: _restored_rows(v) and v != []}),
 }
 SPOKEN_WITHOUT_DATA = "content.shared"  # it has a body instead
 CALLS = frozenset({b"llm.request", b"llm.response"})
@@ -1359,6 +1377,14 @@ class Acts:
         else:
             return True
         return False
+
+    def is_restored(self, act: Act) -> bool:
+        """Whether two approvers of the shard before confirmed what a shard that goes on from a backup says of it."""
+        if any(row["lost_to"] is not None and row["lost_to"] < row["size"] for row in act.data["logs"]):
+            self.fail(act, "ACT-FORM", "it says that leaves were lost which it has")
+            return False
+        data = {name: value for name, value in act.data.items() if name != "signatures"}
+        return self.is_allowed(act._replace(data=data))
 
     def check(self, told: Testimony) -> None:
         """Holds and erasures in their order, and whether an erasure stands behind each later key sheet."""
@@ -2220,7 +2246,11 @@ class RootKey(NamedTuple):
 _revoked = {"generation": lambda v: _positive(v) and v <= GENERATIONS_MAX, "size": _count}
 _generation = {"from": _count, "vkeys": _creation["vkeys"]}
 _generations = _array(_object(_generation))
-_entry = {"log": _project, "origin": _text, "revoked": _array(_object(_revoked))}
+_entry = {
+    "log": _matching(PROJECT + r"(?:@(?:[2-9]|[1-9][0-9]{1,3}))?"),
+    "origin": _text,
+    "revoked": _array(_object(_revoked)),
+}
 _entry["generations"] = lambda v: (
     _generations(v)
     and 0 < len(v) <= GENERATIONS_MAX
@@ -2343,20 +2373,66 @@ class Given(NamedTuple):
     manifest: dict[str, Any] | None  # what the root key says of the keys of all logs
 
 
-class Verification:
-    """A data directory: unpublished parts, the system log, the logs that it names, and what they say of each other."""
+def history_of_system(directory: Directory, files: set[str], given: LogKeys) -> KeyHistory:
+    """All pairs of a system log's keys, of which one was given; nothing of it is proved but the signatures."""
+    created: dict[str, Any] | None = None
+    stated = []
+    newest: dict[int, tuple[int, str]] = {}
+    for name in files:
+        tile = re.fullmatch(r"logs/system/" + TILE_PATH, name)
+        if tile and tile["level"] == "entries":
+            number, width = int(tile["number"].replace("/", "").replace("x", "")), int(tile["width"] or TILE)
+            newest[number] = max(newest.get(number, (0, "")), (width, name))
+    for _, (_, name) in sorted(newest.items()):
+        try:
+            leaves = split_entries(directory.read(name, BUNDLE_BYTES_MAX)) or []
+        except Damage:
+            continue
+        for leaf in leaves:
+            match = LEAF.fullmatch(leaf) if b'"type":"key.rotate"' in leaf or b'"project.create"' in leaf else None
+            try:
+                facts = public_facts("system", match) if match else None
+            except Damage:
+                continue
+            if match and facts and match["type"] == b"key.rotate" and facts["log"] == "system":
+                stated.append(facts)
+            elif match and facts and match["type"] == b"project.create" and facts["project"] == "system":
+                created = created or facts
+    if not stated or created is None:
+        return KeyHistory([(-1, given)])
+    try:
+        history = KeyHistory([(-1, parse_vkeys((created["vkeys"][0], created["vkeys"][1])))])
+    except Damage:
+        return KeyHistory([(-1, given)])
+    for facts in stated:
+        try:
+            history = history.extended(facts)
+        except Damage:
+            continue  # it is named when it is heard
+    known = any(keys.vkeys == given.vkeys for _, keys in history.generations)
+    return history if known else KeyHistory([(-1, given)])
 
-    def __init__(self, path: str, system_keys: LogKeys | None, given: Given, report: Report) -> None:
-        self.directory, self.report = Directory(path), report
+
+class Verification:
+    """A shard: unpublished parts, the system log, the logs that it names, and what they say of each other."""
+
+    def __init__(self, shard: Shard, system_keys: LogKeys | None, given: Given) -> None:
+        self.shard, self.directory, self.report = shard, shard.directory, Report()
         self.pins, self.policy, self.promises, self.rules, manifest = given
-        self.manifest = {entry["log"]: entry for entry in manifest["logs"]} if manifest else None
+        self.lists: list[Approvers] = []
+        entries = [entry for entry in manifest["logs"] if shard.has(entry["log"])] if manifest else []
+        self.manifest = {entry["log"].partition("@")[0]: entry for entry in entries} if manifest else None
         self.anchors: dict[str, dict[int, str]] = {}  # log: size and name of each head in anchors/
         self.system_keys = system_keys  # as they were given
         self.keys: dict[str, KeyHistory | None] = {}
         self.logs: dict[str, Examined] = {}
         self.moved = False  # whether files came or went while they were read
+        self.names: set[str] = set()
+        self.lost: dict[str, tuple[int, int | None]] = {}
+        self.pin_keys: dict[str, KeyHistory | None] = {}  # of logs that were restored: with what was lost of them
 
-    def run(self) -> None:
+    def examine(self) -> None:
+        """Everything in it, as far as nobody else's word is needed."""
         names = self.directory.list(self.report)
         self.check("FORMAT", None, self.check_format)
         for stage in sorted(name for name in names if name.startswith("stage/")):
@@ -2382,11 +2458,20 @@ class Verification:
             self.check(place, log, self.examine_log, log, files_of[place])
         self.check("system", "system", self.check_projects, told)
         self.check("acts", "system", self.check_acts)
-        if "affidavit.toml" in names:
+        if "affidavit.toml" in names and not self.shard.directory.is_shard:
             self.check("affidavit.toml", "system", self.check_configuration, told)
-        self.check("pins", None, self.check_pins)
+        self.names = names
+
+    def conclude(self, lost: dict[str, tuple[int, int | None]], log_keys: list[Key]) -> None:
+        """What others have of it; ``lost``: of each log, with two persons' consent; witnesses have no ``log_keys``."""
+        self.lost = lost
+        self.check("pins", None, self.check_pins, log_keys)
         self.check("promises", None, self.check_promises)
-        self.moved = self.directory.list(Report()) != names
+        self.moved = self.directory.list(Report()) != self.names
+
+    def log_keys(self) -> list[Key]:
+        pairs = [pair for keys in self.keys.values() if keys for _, pair in keys.generations]
+        return [key for pair in pairs for key in log_keys_of(pair)]
 
     def check(self, where: str, log: str | None, step: Callable[..., None], *arguments: object) -> None:
         """Whatever a hostile directory makes go wrong in one step is a finding about it; the other steps still run."""
@@ -2421,45 +2506,9 @@ class Verification:
         Its heads are judged before its leaves are heard, so its hand-overs are looked up first; `hear_rotations`
         demands that they stand in the tree.
         """
-        if self.system_keys is None:
-            return None
-        given, created, stated = self.system_keys, None, []
-        newest: dict[int, tuple[int, str]] = {}
-        for name in files:
-            tile = re.fullmatch(r"logs/system/" + TILE_PATH, name)
-            if tile and tile["level"] == "entries":
-                number, width = int(tile["number"].replace("/", "").replace("x", "")), int(tile["width"] or TILE)
-                newest[number] = max(newest.get(number, (0, "")), (width, name))
-        for _, (_, name) in sorted(newest.items()):
-            try:
-                leaves = split_entries(self.directory.read(name, BUNDLE_BYTES_MAX)) or []
-            except Damage:
-                continue
-            for leaf in leaves:
-                match = LEAF.fullmatch(leaf) if b'"type":"key.rotate"' in leaf or b'"project.create"' in leaf else None
-                try:
-                    facts = public_facts("system", match) if match else None
-                except Damage:
-                    continue
-                if match and facts and match["type"] == b"key.rotate" and facts["log"] == "system":
-                    stated.append(facts)
-                elif match and facts and match["type"] == b"project.create" and facts["project"] == "system":
-                    created = created or facts
-        alone = KeyHistory([(-1, given)], revocations((self.manifest or {}).get("system")))
-        if not stated or created is None:
-            return alone
-        try:
-            first = parse_vkeys((created["vkeys"][0], created["vkeys"][1]))
-            history = KeyHistory([(-1, first)], revocations((self.manifest or {}).get("system")))
-        except Damage:
-            return alone
-        for facts in stated:
-            try:
-                history = history.extended(facts)
-            except Damage:
-                continue  # it is named when it is heard
-        known = any(keys.vkeys == given.vkeys for _, keys in history.generations)
-        return history if known else alone
+        revoked = revocations((self.manifest or {}).get("system"))
+        given = self.system_keys
+        return None if given is None else history_of_system(self.directory, files, given)._replace(revoked=revoked)
 
     def hear_rotations(self, told: Testimony, places: set[str]) -> None:
         """The keys of every log from here on, as the leaves of the system log hand them over."""
@@ -2567,9 +2616,8 @@ class Verification:
 
     def check_acts(self) -> None:
         """Holds and erasures of every log, by those whom the system log lets approve."""
-        lists: list[Approvers] = []
         for log in self.logs.values():  # the system log comes first
-            acts = Acts(self.report, log.name, log.origin or "", lists)
+            acts = Acts(self.report, log.name, log.origin or "", self.lists)
             if log.name == "system":
                 acts.hear_approvers(log.told.acts)
             acts.check(log.told)
@@ -2617,12 +2665,12 @@ class Verification:
             return FAIL, "BROKEN-PROMISE", what + "(seconds since 1970), and no leaf has its digest"
         return WARN, "PROMISE-OPEN", f"no leaf has its digest yet, and it is due at {promise.seal_by_s} s since 1970"
 
-    def check_pins(self) -> None:
+    def check_pins(self, log_keys: list[Key]) -> None:
         by_origin = {log.origin: log for log in self.logs.values() if log.root is not None}
         covered = dict.fromkeys(self.logs, -1)
         for pin in self.pins:
             size, log = pin.head.size, by_origin.get(pin.head.origin)
-            keys = self.keys[log.name] if log else None
+            keys = self.pin_keys.get(log.name, self.keys[log.name]) if log else None
             if log is None:
                 what = f"{pin.file}: a head of size {size} of a log that is not here: {pin.head.origin}"
                 self.report.fail("ROLLBACK", None, what, "anchor")
@@ -2637,15 +2685,13 @@ class Verification:
                 self.judge_revoked(pin.head, keys, log.name, pin.file)
                 if self.is_of_this_tree(pin.head, log, pin.file, pin.data):
                     covered[log.name] = max(covered[log.name], size)
-        pairs = [pair for keys in self.keys.values() if keys for _, pair in keys.generations]
-        log_keys = [key for pair in pairs for key in log_keys_of(pair)]
         quorum = Quorum(self.policy, log_keys) if self.policy else None
         for log in self.logs.values():
             self.check_anchors(log, quorum, covered)
 
     def check_anchors(self, log: Examined, quorum: Quorum | None, covered: dict[str, int]) -> None:
         """Heads with lines of witnesses beside one log, and how far it is anchored by them and by pins."""
-        keys, names, files = self.keys[log.name], self.anchors.get(log.name, {}), 0
+        keys, names, files = self.pin_keys.get(log.name, self.keys[log.name]), self.anchors.get(log.name, {}), 0
         if names and keys is None:
             what = f"{len(names)} heads in anchors/: without keys nobody can say who signed them"
             self.report.add("anchor", NOT_ASSESSED, "NO-VKEY", log.name, what)
@@ -2688,6 +2734,11 @@ class Verification:
 
     def is_of_this_tree(self, head: Head, log: Examined, name: str, data: bytes) -> bool:
         """Whether a head that its log signed is one of the tree that is here; else a finding, with both heads."""
+        size, to = self.lost.get(log.name, (0, 0))
+        if size == log.size < head.size and (to is None or head.size <= to):
+            what = f"{name}: a head of size {head.size}, in the range that was lost when this log was restored"
+            self.report.warn("RESTORED", log.name, what, "anchor")
+            return False
         if head.size > log.size:
             code, what = "ROLLBACK", f"the log signed a head of size {head.size}, and only {log.size} leaves are here"
         elif log.roots.get(head.size) != head.root:
@@ -2720,8 +2771,8 @@ def verify_directory(
 ) -> tuple[Report, list[Examined]]:
     """The verdicts on a directory. If it changed meanwhile and looks damaged, the reading begins again."""
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        report, heads = Report(), []
-        manifest = read_manifests(root, report) if root else None
+        report, heads, asked = Report(), [], Report()
+        manifest = read_manifests(root, asked) if root else None
         keys = keys or system_keys(manifest)
         for name, content in pins:
             try:
@@ -2729,14 +2780,257 @@ def verify_directory(
             except Damage as damage:
                 report.fail("PIN", None, f"{name}: {damage}", "anchor")
         given = Given(heads, policy, read_promises(promises or [], report), rules or Rules(), manifest)
-        verification = Verification(path, keys, given, report)
-        verification.check(path, None, verification.run)
-        if not verification.moved or all(report.overall(axis) != FAIL for axis in AXES):
+        runs = verify_shards(path, keys, given, report, asked)
+        if not any(run.moved for run in runs) or all(report.overall(axis) != FAIL for axis in AXES):
             break
         if attempt == ATTEMPTS_MAX:
             what = "files came or went at each reading: stop the service, or take a copy, and run again"
             report.warn("MOVED", None, what)
-    return report, list(verification.logs.values())
+    return report, [log._replace(name=run.shard.called(log.name)) for run in runs for log in run.logs.values()]
+
+
+def verify_shards(path: str, keys: LogKeys | None, given: Given, report: Report, asked: Report) -> list[Verification]:
+    """Every shard as a ledger of its own, then whether each follows the one before it.
+
+    ``asked`` has what was found about the manifests; it concerns the newest system log.
+    """
+    shards = find_shards(path, report)
+    report.take(asked, shards[-1].called, "")
+    elsewhere = {origin for shard in shards[:-1] for origin in shard.origins}
+    known = keys_of_shards(shards, keys) if len(shards) > 1 else {shards[0].number: keys}
+    runs = []
+    for shard in shards:
+        newest = shard is shards[-1]
+        # What is of no log that is here goes to the newest, which says so.
+        pins = [p for p in given.pins if (p.head.origin not in elsewhere if newest else p.head.origin in shard.origins)]
+        held = [p for p in given.promises if (p.origin not in elsewhere if newest else p.origin in shard.origins)]
+        runs.append(Verification(shard, known.get(shard.number), given._replace(pins=pins, promises=held)))
+    for run in runs:
+        run.check(run.directory.path, None, run.examine)
+    lost: dict[int, dict[str, tuple[int, int | None]]] = {}
+    runs[-1].check("shards", None, check_chain, runs, lost)
+    log_keys = [key for run in runs for key in run.log_keys()]
+    for run in runs:
+        run.check(run.directory.path, None, run.conclude, lost.get(run.shard.number, {}), log_keys)
+        report.take(run.report, run.shard.called, "" if run is runs[-1] else f"shards/{run.shard.number}: ")
+    return runs
+
+
+# -- shards: ledgers that follow each other, each named by the keys of the one before it
+
+SHARD = re.compile(r"[1-9][0-9]{0,3}")
+BEGINNINGS = ("shard.open", "log.restored")
+
+
+class Shard(NamedTuple):
+    """A shard as it lies there; the leaf with which it begins is looked up before anything is proved."""
+
+    number: int
+    directory: Directory
+    files: set[str]
+    created: LogKeys | None  # keys that its system log was created with
+    begun: dict[str, Any] | None  # data of the leaf behind that
+    origins: set[str]
+
+    def called(self, log: str) -> str:
+        """What its logs are called among those of all shards."""
+        return log if self.number == 1 else f"{log}@{self.number}"
+
+    def has(self, called: str) -> bool:
+        """Whether a log that is called so is one of its."""
+        return called == self.called(called.partition("@")[0])
+
+    def previous(self) -> LogKeys | None:
+        """Keys of the system log that it says it follows."""
+        if self.begun is None:
+            return None
+        stated = self.begun["previous"]
+        keys = parse_vkeys((stated["vkeys"][0], stated["vkeys"][1]))
+        return keys if keys.origin == stated["origin"] else None
+
+    def with_lost_keys(self, log: str, known: KeyHistory) -> KeyHistory:
+        """The keys of a log of the shard before, with those whose hand-over was lost with the log's end."""
+        for row in self.begun["logs"] if self.begun else []:
+            for stated in row.get("rotations", []) if row["project"] == log else []:
+                known = known.extended({**stated, "origin": known.origin})
+        return known
+
+    def objection(self, history: KeyHistory) -> str | None:
+        """Why these keys of the system log before did not name this one as the next; None if they did."""
+        if self.begun is None or self.created is None:
+            return "it does not say what it follows"
+        try:
+            known = self.with_lost_keys("system", history).generations[-1][1]
+            if (old := self.previous()) is None or old.vkeys != known.vkeys or old.origin == self.created.origin:
+                return "it does not name the newest keys of the system log that it follows"
+            stated = {name: value for name, value in self.begun.items() if name != "signatures"}
+            canonical = json.dumps(stated, sort_keys=True, separators=(",", ":")).encode()
+            digest = base64_root(hashlib.sha256(canonical).digest())
+            lines = ("affidavit/shard/v1", old.origin, self.created.origin, *self.created.vkeys, digest)
+            text = "".join(f"{line}\n" for line in lines).encode()
+            keys: tuple[Ed25519Key | MlDsa44Key, ...] = (old.ed25519, old.mldsa44)
+            keys += (self.created.ed25519, self.created.mldsa44)
+            if all(key.verify(text, decode_base64url(line)) for key, line in zip(keys, self.begun["signatures"])):
+                return None
+        except Damage as damage:
+            return str(damage)
+        return "one of its four signatures does not hold"
+
+
+def look_at_shard(directory: Directory, number: int) -> Shard:
+    """What a shard says of itself, as far as it can be read; what cannot is named when it is examined."""
+    files, origins, created, begun = directory.list(Report()), set(), None, None
+    for name in files:
+        if re.fullmatch(rf"logs/{PROJECT}/tree/checkpoint", name):
+            try:
+                origins.add(directory.read(name, NOTE_BYTES_MAX).partition(b"\n")[0].decode())
+            except (Damage, UnicodeDecodeError):
+                continue
+    first = [name for name in files if re.fullmatch(r"logs/system/tree/tile/entries/000(?:\.p/[0-9]{1,3})?", name)]
+    first.sort(key=lambda name: int(name.rpartition(".p/")[2]) if ".p/" in name else TILE)
+    try:
+        leaves = split_entries(directory.read(first[-1], BUNDLE_BYTES_MAX)) or [] if first else []
+        matches = [LEAF.fullmatch(leaf) for leaf in leaves[:2]]
+        facts = [public_facts("system", match) if match else None for match in matches]
+        if len(facts) == 2 and facts[0] and matches[0] and matches[0]["type"] == b"project.create":
+            created = parse_vkeys((facts[0]["vkeys"][0], facts[0]["vkeys"][1]))
+            if matches[1] and matches[1]["type"].decode() in BEGINNINGS:
+                begun = facts[1]
+    except (Damage, ValueError, KeyError, RecursionError):
+        created = begun = None  # named when its leaves are heard
+    return Shard(number, directory, files, created, begun, origins)
+
+
+def find_shards(path: str, report: Report) -> list[Shard]:
+    """Finished shards by number, and the newest, which lies at the top, last."""
+    place, numbers = os.path.join(path, "shards"), []
+    if os.path.lexists(place):
+        try:
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                raise NotADirectoryError
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            report.fail("UNKNOWN-FILE", None, "shards: the format knows no such file or directory")
+            entries = []
+        for entry in entries:
+            if SHARD.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                numbers.append(int(entry.name))
+            else:
+                what = f"shards/{entry.name}: the format knows no such file or directory"
+                report.fail("UNKNOWN-FILE", None, what)
+    numbers.sort()
+    finished = [look_at_shard(Directory(os.path.join(place, str(n)), is_shard=True), n) for n in numbers]
+    newest = look_at_shard(Directory(path), numbers[-1] + 1 if numbers else 1)
+    if newest.begun is not None:
+        newest = newest._replace(number=newest.begun["number"])
+    for shard in finished:
+        if shard.number >= newest.number:
+            what = f"shards/{shard.number}: the newest shard has number {newest.number}; it was not read"
+            report.fail("SHARD-CHAIN", None, what)
+    return [*(shard for shard in finished if shard.number < newest.number), newest]
+
+
+def keys_of_shards(shards: list[Shard], given: LogKeys | None) -> dict[int, LogKeys | None]:
+    """A pair of keys of each system log: forwards named by the keys before, backwards by the log that follows."""
+    if given is None:
+        return {}
+    at = next((i for i, shard in enumerate(shards) if given.origin in shard.origins), len(shards) - 1)
+    keys: dict[int, LogKeys | None] = {shards[at].number: given}
+    for before, shard in zip(shards[at:], shards[at + 1 :]):
+        known = keys.get(before.number)
+        if known is not None and shard.number == before.number + 1:
+            files = {name for name in before.files if name.startswith("logs/system/")}
+            history = history_of_system(before.directory, files, known)
+            keys[shard.number] = shard.created if shard.objection(history) is None else None
+    for i in range(at, 0, -1):
+        before, shard = shards[i - 1], shards[i]
+        if keys.get(shard.number) is None or shard.number != before.number + 1:
+            break
+        try:
+            keys[before.number] = shard.previous()
+        except Damage:
+            break
+    return keys
+
+
+def check_chain(runs: list[Verification], lost: dict[int, dict[str, tuple[int, int | None]]]) -> None:
+    """Whether each shard follows the one before it; fills in what of each was lost with two persons' consent."""
+    newest, here = runs[-1].shard.number, {run.shard.number for run in runs}
+    for number in range(1, newest):
+        if number not in here:
+            gap = any(other < number for other in here)
+            code, verdict = ("SHARD-MISSING", FAIL) if gap else ("SHARD-AWAY", WARN)
+            what = f"shards/{number}: missing; what is here says nothing of its leaves"
+            runs[-1].report.add("completeness", verdict, code, None, what)
+    by_number = {run.shard.number: run for run in runs}
+    for run in runs:
+        log = run.logs.get("system")
+        if log is None or log.root is None or log.told.unreadable:
+            continue
+        acts = [act for act in log.told.acts if act.kind in BEGINNINGS]
+        begun = run.shard.begun if run.shard.number > 1 else None
+        if run.shard.number > 1 and (begun is None or begun["number"] != run.shard.number):
+            what = f"no leaf says that this is shard {run.shard.number}, and what it follows"
+            run.report.fail("SHARD-CHAIN", "system", what)
+        elif [(act.entry, act.data) for act in acts] != ([(1, begun)] if begun else []):
+            what = "a leaf that says what a shard follows stands where none belongs"
+            run.report.fail("SHARD-CHAIN", "system", what)
+        elif begun and run.shard.number - 1 in by_number:
+            before = by_number[run.shard.number - 1]
+            if follows(before, run, acts[0]):
+                lost[before.shard.number] = {row["project"]: (row["size"], row["lost_to"]) for row in begun["logs"]}
+                for log_name, keys in before.keys.items():
+                    try:
+                        before.pin_keys[log_name] = run.shard.with_lost_keys(log_name, keys) if keys else None
+                    except Damage as damage:
+                        what = f"entry 1: may not hand over the keys of log {log_name}: {damage}"
+                        run.report.fail("KEY-ROTATE", "system", what, "authority")
+
+
+def follows(before: Verification, run: Verification, act: Act) -> bool:
+    """Hold a shard against the one before it; True if it was restored, and everything about that is in order."""
+    number, rows = run.shard.number, {row["project"]: row for row in act.data["logs"]}
+    history, signed = before.keys.get("system"), False
+    if history is not None:
+        objection = run.shard.objection(history)
+        signed = objection is None
+        if objection:
+            run.report.fail("SHARD-CHAIN", "system", f"entry {act.entry}: {act.kind}: {objection}", "authority")
+    if [row["project"] for row in act.data["logs"]] != sorted(rows):
+        run.report.fail("SHARD-CHAIN", "system", f"entry {act.entry}: its logs are not sorted")
+    for name in sorted({*rows, *before.logs}):
+        row, log = rows.get(name), before.logs.get(name)
+        if log is None:
+            what = f"logs/{name}: missing, and shard {number} says what it ended with"
+            before.report.fail("LOG-MISSING", name, what, "completeness")
+        elif row is None:
+            before.report.fail("SHARD-CHAIN", name, f"shard {number} does not know this log")
+        elif log.root is not None and (log.origin, log.size, b64u(log.root).decode()) != (
+            row["origin"],
+            row["size"],
+            row["root"],
+        ):
+            what = f"shard {number} says that it ended with {row['size']} leaves; this is not that tree"
+            before.report.fail("SHARD-CHAIN", name, what)
+    said: list[dict[str, Any]] = next(
+        (a.data["approvers"] for a in run.logs["system"].told.acts if a.kind == "approvers.change"), []
+    )
+    known = before.lists[-1].keys if before.lists else {}
+    if known and {one["name"]: from_b64u(one["key"]) for one in said} != known:
+        what = "its first list of approvers is not the last one of the shard before"
+        run.report.fail("APPROVERS-UNKNOWN", "system", what, "authority")
+    if act.kind != "log.restored":
+        return False
+    acts = Acts(run.report, "system", run.logs["system"].origin or "", before.lists)
+    if not acts.is_restored(act) or not signed:
+        return False
+    by = " and ".join(approval["approver"] for approval in act.data["approvals"])
+    for name, row in rows.items():
+        if row["lost_to"] != row["size"]:
+            upto = "on, nobody knows how far" if row["lost_to"] is None else f"to {row['lost_to'] - 1}"
+            what = f"restored with {row['size']} leaves; those from {row['size']} {upto} were lost, confirmed by {by}"
+            before.report.warn("RESTORED", name, what, "completeness")
+    return True
 
 
 def grouped(names: set[str], prefix: str) -> dict[str, set[str]]:

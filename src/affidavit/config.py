@@ -247,6 +247,15 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             ),
         ),
     ] = 24
+    yearly_shards: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether the first clean start of a year (UTC) ends the shard of the years before and begins a new "
+                "one. `affidavit log shard` does it at any time."
+            )
+        ),
+    ] = True
 
 
 PUBLIC_UPSTREAMS: Final[Mapping[str, Upstream]] = {

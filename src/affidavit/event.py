@@ -40,6 +40,8 @@ HOLD_PLACE: Final = "hold.place"
 HOLD_RELEASE: Final = "hold.release"
 ERASURE: Final = "erasure"
 BUNDLE_EXPORT: Final = "bundle.export"
+SHARD_OPEN: Final = "shard.open"
+LOG_RESTORED: Final = "log.restored"
 
 SYSTEM_LOG: Final = "system"
 NUMBER_MAX: Final = 2**53 - 1

@@ -82,6 +82,7 @@ REFUSALS_BURST: Final = Notice(
     ("count", "reasons"),
 )
 EPOCH_CLOSED: Final = _routine("epoch.closed", "The epoch of every log was closed.", "logs", "leaves")
+SHARD_BEGUN: Final = _routine("shard.begun", "A new shard begins; the one before it is finished.", "shard")
 KEY_KEK_ROTATED: Final = _routine("key.kek_rotated", "A new key-encryption key is in force.", "epoch")
 KEY_SEALING_ROTATED: Final = _routine("key.sealing_rotated", "A new sealing key is in force.")
 KEY_SEALING_DESTROYED: Final = _routine(

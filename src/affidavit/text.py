@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from base64 import urlsafe_b64decode
 from binascii import b2a_base64
+from collections.abc import Mapping
+from typing import Any
 
 from affidavit.errors import FormatError
 
@@ -37,6 +40,11 @@ def parse_b64u(text: str) -> bytes:
         message = "base64url that is not canonical"
         raise FormatError(message)
     return data
+
+
+def canonical_ascii(value: Mapping[str, Any]) -> bytes:
+    """Canonical JSON (RFC 8785) of an object whose strings are ASCII and whose numbers are integers below 2^53."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def uuid_text(data: bytes) -> str:

@@ -143,12 +143,14 @@ class Ground:
         policy: Path | None = None,
         promises: tuple[bytes, ...] = (),
         of_time: OfTime = NOTHING_OF_TIME,
+        vkeys: Path | None = None,
     ) -> Judgement:
         """Both verifiers on a directory."""
-        report = ours(data, self.vkeys, pins=pins, policy=policy, promises=promises, of_time=of_time)
+        vkeys = vkeys or self.vkeys
+        report = ours(data, vkeys, pins=pins, policy=policy, promises=promises, of_time=of_time)
         code, single = theirs(
             data,
-            self.vkeys,
+            vkeys,
             pins=tuple(map(self.file, pins)),
             policy=policy,
             promises=tuple(map(self.file, promises)),

@@ -99,6 +99,9 @@ ATTEMPTS: Final = (
         anchor("FAIL", "FORK", "carried on with the signer's state put back, too"),
         anchor(REFUSED, "", "a witness: 409"),
         anchor("WARN", "RESTORED", "restored with two persons' consent, in a new shard"),
+        authority("FAIL", "ACT-FORM", "restored, and one person confirmed it twice"),
+        authority("FAIL", "APPROVAL-FORGED", "restored, and somebody confirmed it whom the ledger never named"),
+        anchor("FAIL", "ROLLBACK", "restored with consent to a smaller loss"),
     ),
     _row(
         10,

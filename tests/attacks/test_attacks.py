@@ -16,6 +16,7 @@ from tests.attacks import (
     on_keys,
     on_leaves,
     on_proofs,
+    on_restoring,
     on_the_service,
     on_the_tree,
     on_time,
@@ -26,7 +27,7 @@ from tests.attacks.table import ATTEMPTS, Attempt
 
 MODULES = (
     *(on_anchors, on_bundles, on_completeness, on_content, on_erasure, on_heads),
-    *(on_keys, on_leaves, on_proofs, on_the_service, on_the_tree, on_time),
+    *(on_keys, on_leaves, on_proofs, on_restoring, on_the_service, on_the_tree, on_time),
 )
 """Importing them registers what they play."""
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"

@@ -30,6 +30,7 @@ from affidavit.event import (
 )
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import DataLayout
+from affidavit.ledger.shards import shard_log, shard_prefix
 from affidavit.ledger.signer import Signer
 from affidavit.ledger.wal import SealingKey, Shard
 from affidavit.seal.hand import Hand, OwnHand
@@ -77,11 +78,14 @@ class Installation:
     disk: Disk = field(default_factory=Disk)
     signer_disk: Disk = field(default_factory=Disk)
     sealing_private: bytes = field(default_factory=lambda: X25519PrivateKey.generate().private_bytes_raw())
+    number: int = 1
+    """Of the shard that is written."""
+    data_name: str = "data"
 
     make_hand: Callable[[Names, int | None], Hand] = field(default_factory=lambda: own_hand)
 
     def __post_init__(self) -> None:
-        self.data = DataLayout(self.root / "data")
+        self.data = DataLayout(self.root / self.data_name, shard=self.number)
         self.keys = self.root / "keys"
         (self.keys / "ring").mkdir(parents=True, exist_ok=True)
         self.open()
@@ -103,16 +107,17 @@ class Installation:
             data=self.data,
             ring=self.ring,
             signing=SigningService(
-                create=lambda log, origin: self.signer.create(log=log, origin=origin),
+                create=lambda log, origin: self.signer.create(log=self.called(log), origin=origin),
                 sign=lambda log, checkpoint, old, proof: self.signer.sign(
-                    log=log, checkpoint=checkpoint, old_size=old, proof=proof
+                    log=self.called(log), checkpoint=checkpoint, old_size=old, proof=proof
                 ),
-                rotate=lambda log, after: self.signer.rotate(log=log, after=after),
-                rotations=lambda log: self.signer.rotations(log),  # noqa: PLW0108 - looked up at each call
+                rotate=lambda log, after: self.signer.rotate(log=self.called(log), after=after),
+                rotations=lambda log: self.signer.rotations(self.called(log)),
+                beginning=lambda: self.signer.beginning(self.called("system")),
             ),
             private_key=lambda _: self.sealing_private,
             settings=SealerSettings(
-                origin_prefix=ORIGIN_PREFIX,
+                origin_prefix=shard_prefix(ORIGIN_PREFIX, self.number),
                 projects=self.projects,
                 names=Names(models=frozenset(("gpt-4o", "gpt-4o-2024-08-06"))),
                 heads_kept_s=86_400,
@@ -130,13 +135,17 @@ class Installation:
         self.sealer.start()
         public = self.keys / "public"
         public.mkdir(exist_ok=True)
-        (public / "system.vkeys").write_text("".join(f"{vkey}\n" for vkey in self.sealer.vkeys["system"]))
+        self.vkeys_file.write_text("".join(f"{vkey}\n" for vkey in self.sealer.vkeys["system"]))
         return self
+
+    def called(self, log: str) -> str:
+        """What the signer calls a log of this shard."""
+        return shard_log(log, self.number)
 
     @property
     def vkeys_file(self) -> Path:
         """The system log's vkeys."""
-        return self.keys / "public" / "system.vkeys"
+        return self.keys / "public" / f"{self.called('system')}.vkeys"
 
     def shard(self, *, source: str = "worker0", disk: Disk | None = None, has_marks: bool = False) -> Shard:
         """A new write-ahead shard."""
@@ -163,7 +172,8 @@ class Installation:
 
     def opener(self, log: str = "default") -> Opener:
         """Opens records of a log."""
-        return Opener(layout=self.data.log(log), origin=f"{ORIGIN_PREFIX}/{log}", ring=self.ring)
+        origin = f"{shard_prefix(ORIGIN_PREFIX, self.number)}/{log}"
+        return Opener(layout=self.data.log(log), origin=origin, ring=self.ring)
 
 
 def request_meta(call: str, *, body: bytes, user: str | None = None, path: str = "/v1/chat/completions") -> RequestMeta:

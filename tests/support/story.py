@@ -32,7 +32,7 @@ from affidavit.event import encode_meta
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader, head_size
-from affidavit.ledger.signer import SavedRotation
+from affidavit.ledger.signer import SavedRotation, SavedSuccession
 from affidavit.ledger.wal import FILE_AGE_US_MAX, SealingKey, Shard
 from affidavit.text import b64u
 from affidavit.tlog.checkpoint import Checkpoint
@@ -143,6 +143,9 @@ class WatchedSigner:
 
     def create(self, *, log: str, origin: str) -> tuple[str, str]:
         return self._signer.create(log=log, origin=origin)
+
+    def beginning(self, system: str) -> SavedSuccession | None:
+        return self._signer.beginning(system)
 
     def sign(self, *, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         head = self._signer.sign(log=log, checkpoint=checkpoint, old_size=old_size, proof=proof)

@@ -36,4 +36,4 @@ class HttpAnswers:
         return StatsAnswer(by=list(by), rows=rows)
 
     def _known(self, logs: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(self._lookup.require_log(log) for log in logs)
+        return tuple(name for log in logs for name in self._lookup.require_logs(log))

@@ -16,9 +16,11 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from affidavit.errors import NotFoundError
-from affidavit.ledger.layout import DataLayout
+from affidavit.ledger.all_logs import finished_logs, logs_of
+from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader, head_size
+from affidavit.ledger.shards import log_of_shard
 
 PAGE_LEAVES_MAX: Final = 1000
 """Leaves that one access event names: about one MiB of rows, opened in well under a second."""
@@ -59,21 +61,20 @@ class Newest(NamedTuple):
 
 
 class Lookup:
-    """Reads the leaves of all logs of one data directory. Any thread may ask."""
+    """Reads the leaves of all logs of one data directory, finished shards included. Any thread may ask.
 
-    def __init__(self, data: Path) -> None:
-        self._layout: Final = DataLayout(data)
+    `shard` is the number of the newest.
+    """
+
+    def __init__(self, data: Path, *, shard: int = 1) -> None:
+        self._newest: Final = DataLayout(data, shard=shard)
+        self._finished: Final = finished_logs(data)
         self._lock: Final = Lock()
         self._readers: dict[str, LogReader] = {}  # guarded by _lock, and so is what they cache
 
     def logs(self) -> list[str]:
-        """Logs that exist, the system log first."""
-        names = (
-            sorted(path.name for path in self._layout.logs.iterdir() if path.is_dir())
-            if self._layout.logs.is_dir()
-            else []
-        )
-        return sorted(names, key=lambda name: name != "system")
+        """Logs that exist, oldest shard first, in each the system log."""
+        return [*self._finished, *logs_of(self._newest)]
 
     def sizes(self) -> dict[str, int]:
         """Sealed leaves of each log."""
@@ -84,6 +85,12 @@ class Lookup:
         if log not in self.logs():
             raise NotFoundError(f"there is no log {log!r}; there are: {', '.join(self.logs())}")
         return log
+
+    def require_logs(self, log: str) -> list[str]:
+        """All logs that a name means: that of a project, its logs in every shard; raises `NotFoundError`."""
+        base, is_exact = log_of_shard(log)[0], "@" in log
+        found = [name for name in self.logs() if name == log or (not is_exact and log_of_shard(name)[0] == base)]
+        return found or [self.require_log(log)]
 
     def pages(self, logs: Sequence[str], *, types: Sequence[str]) -> Iterator[Page]:
         """Every matching leaf, log by log, in pages of at most `PAGE_LEAVES_MAX`."""
@@ -169,11 +176,14 @@ class Lookup:
     def _reader(self, log: str) -> LogReader:
         found = self._readers.get(log)
         if found is None:
-            found = self._readers[log] = LogReader(self._layout.log(log))
+            found = self._readers[log] = LogReader(self._layout(log))
         return found
 
     def _size(self, log: str) -> int:
-        return head_size(self._layout.log(log))
+        return head_size(self._layout(log))
+
+    def _layout(self, log: str) -> LogLayout:
+        return self._finished.get(log) or self._newest.log(log_of_shard(log)[0])
 
 
 def ranges_of(leaves: Sequence[int]) -> tuple[Range, ...]:

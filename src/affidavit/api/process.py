@@ -65,7 +65,7 @@ def run(
         new_id=_new_id,
         heartbeat_s=config.capture.heartbeat_s,
     )
-    lookup = Lookup(places.data)
+    lookup = Lookup(places.data, shard=places.shard)
 
     def sealer() -> Channel:
         return connect(places.run, SEALER_SOCKET)

@@ -222,7 +222,7 @@ class Reading:
         self, request: SearchRequest | TailRequest | ExportRequest | StatsRequest, *, reader: Reader
     ) -> Iterator[Reply]:
         searching, query = self._searching, request.query
-        logs = [self._lookup.require_log(log) for log in request.logs[:LOGS_MAX]]
+        logs = [name for log in request.logs[:LOGS_MAX] for name in self._lookup.require_logs(log)]
         note = {"note": searching.note()}
         if isinstance(request, SearchRequest):
             page = searching.search(query, logs=logs, limit=request.limit, after=request.after, reader=reader)
@@ -249,7 +249,8 @@ class Reading:
 
     def _list(self, request: ListRequest, *, reader: Reader) -> Iterator[Reply]:
         self._settling.settle()
-        logs = [self._lookup.require_log(log) for log in request.logs[:LOGS_MAX]] or self._lookup.logs()
+        asked = [name for log in request.logs[:LOGS_MAX] for name in self._lookup.require_logs(log)]
+        logs = asked or self._lookup.logs()
         types = request.types[:TYPES_MAX]
         query = _query("list", logs=request.logs, types=types, limit=request.limit)
         if request.limit is None:

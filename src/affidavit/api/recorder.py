@@ -25,6 +25,7 @@ from affidavit.event import (
     View,
     encode_meta,
 )
+from affidavit.ledger.shards import log_of_shard
 from affidavit.ledger.wal import Shard
 
 SOURCE: Final = "api"
@@ -94,9 +95,10 @@ class AccessRecorder:
                 query=query,
                 fields=fields,
             )
-            # A reading is recorded in the log that it reads; that of a log which is configured no more, in the system
-            # log.
-            record = shard.begin(log if log in shard.logs else SYSTEM_LOG)
+            # A reading is recorded in the log that it reads, whatever its shard; that of a log which is configured no
+            # more, in the system log.
+            project = log_of_shard(log)[0]
+            record = shard.begin(project if project in shard.logs else SYSTEM_LOG)
             record.finish(meta=encode_meta(meta))
             self._sync(shard)
             return Access(shard.name, record.number)

@@ -68,12 +68,19 @@ _COMMANDS: Final = (
     ("affidavit.cli.doctor:doctor", "doctor", _CHECK, "Check disk, clock, keys, free space and leftovers."),
     ("affidavit.cli.config:app", "config", _KEEP, "Check or explain the configuration."),
     ("affidavit.cli.backup:backup", "backup", _KEEP, "Copy the ledger while it runs, and verify the copy."),
+    ("affidavit.cli.restore:restore", "restore", _KEEP, "Go on from a backup, in a new shard, if two persons confirm."),
+    (
+        "affidavit.cli.approvers:app",
+        "approvers",
+        _KEEP,
+        "Name those of whom two must confirm a restore.",
+    ),
     ("affidavit.cli.keys:app", "keys", _KEEP, "Back up the keys, and change or revoke those that sign a log."),
     ("affidavit.cli.signer:app", "signer", _KEEP, "Run the signer as a user of its own."),
     ("affidavit.cli.upgrade:upgrade", "upgrade", _KEEP, "Tell which formats lie here, and what an upgrade would do."),
     ("affidavit.cli.index:app", "index", _KEEP, "Make the search index again, or tell how far it is."),
     ("affidavit.cli.witness:app", "witness", _KEEP, "Be a witness of somebody's log, on a machine that is not theirs."),
-    ("affidavit.cli.log:app", "log", _KEEP, "Tell where the servable logs lie; have heads timestamped."),
+    ("affidavit.cli.log:app", "log", _KEEP, "Tell where the servable logs lie; timestamps; a new shard."),
     ("affidavit.cli.bench:bench", "bench", _KEEP, "Run a benchmark, from a checkout."),
 )
 

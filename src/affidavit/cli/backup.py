@@ -41,7 +41,8 @@ def backup(
     should not lie side by side. Whoever has the copy alone can verify it and read nothing.
 
     A ledger is not continued from a copy: two histories under one set of keys would be a fork, so the service refuses a
-    copy that was put in the place of the original.
+    copy that was put in the place of the original. Where that is lost, `affidavit restore` goes on from a copy, in a
+    new shard that says so.
 
     Exit code 1: the copy was made, and its integrity is not OK. It is kept, since it may be all that there is.
     """

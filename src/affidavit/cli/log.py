@@ -1,15 +1,16 @@
-"""`affidavit log paths` and `affidavit log timestamp`."""
+"""`affidavit log paths`, `affidavit log timestamp` and `affidavit log shard`."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from affidavit.cli.exit_codes import OK
-from affidavit.cli.present import answers, moment, print_json
+from affidavit.cli.exit_codes import FINDING, OK
+from affidavit.cli.present import answers, moment, print_json, remark
 from affidavit.config import load_config
 from affidavit.errors import ConfigError, LayoutError, NotFoundError
 from affidavit.ledger.directory import Disk
@@ -21,7 +22,7 @@ from affidavit.tlog.certificate import parse_roots
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.note import parse_note
 
-app = App(name="log", help="Tell where the servable logs lie; have their heads timestamped.")
+app = App(name="log", help="Tell where the servable logs lie; have heads timestamped; begin a new shard.")
 
 
 @app.command
@@ -83,7 +84,7 @@ def timestamp(
     authority = Authority(settings.url, parse_roots(loaded.beside(settings.certificates).read_bytes()))
     for log in _logs(places):
         size, disk = head_size(log), Disk()
-        keys = published_keys(places.public, log.name)
+        keys = published_keys(places.public, log.called)
         if keys is None:
             vkeys = places.vkeys(log.name)
             raise LayoutError(f"{vkeys} is missing, so it is not known whose head that is; nobody was asked")
@@ -106,6 +107,46 @@ def timestamp(
     return OK
 
 
+@app.command
+def shard(
+    *,
+    reason: Annotated[str, Parameter(help="One word for the record, such as `archive`.")] = "request",
+    json: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object.")] = False,
+) -> int:
+    """End the shard that is written, and begin the next: every log goes on with new keys, under `shards/` lies the old.
+
+    ```
+    affidavit log shard --reason archive
+    ```
+
+    A finished shard is a ledger of its own: it verifies alone, and may be moved elsewhere whole. Readings reach all
+    shards that lie there. The turn happens between a clean stop and a start; while the service runs, it is noted, and
+    the next start does it. By itself it happens at the first clean start of a year (`log.yearly_shards`).
+
+    Exit code 1: it was noted, and waits for a clean stop.
+    """
+    from affidavit.seal.turning import REQUEST_NAME
+    from affidavit.serve.reading import reading_service
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", reason):
+        raise ConfigError(f"--reason {reason!r} is not one word of small letters; nothing was changed")
+    places = find_places(os.environ)
+    before = places.shard
+    if not places.system_vkeys.is_file():
+        raise NotFoundError(f"there is no log at {places.data} yet; `affidavit up` makes the first one")
+    Disk().replace(places.keys / REQUEST_NAME, reason.encode())
+    with reading_service(places, environment=os.environ):
+        after = places.shard
+    if json:
+        print_json({"shard": after, "began": after != before})
+    elif after != before:
+        remark(f"shard {after} begins; shard {before} lies in {places.data / 'shards' / str(before)}")
+        remark("make a new backup of the keys: `affidavit keys backup`")
+    else:
+        remark("it is noted: the first start after a clean stop begins the new shard")
+    return OK if after != before else FINDING
+
+
 def _logs(places: Places) -> list[LogLayout]:
     layout = DataLayout(places.data)
     names = sorted(path.name for path in layout.logs.iterdir() if path.is_dir()) if layout.logs.is_dir() else []
@@ -122,8 +163,8 @@ def _answer(places: Places, log: LogLayout) -> dict[str, Any]:
         "checkpoint": str(log.checkpoint),
         "origin": head.origin,
         "size": head.size,
-        "vkeys": _vkeys(places.public / f"{log.name}.vkeys"),
-        "keys": str(places.public / f"{log.name}{KEYS_SUFFIX}"),
+        "vkeys": _vkeys(places.vkeys(log.name)),
+        "keys": str(places.public / f"{log.called}{KEYS_SUFFIX}"),
     }
 
 

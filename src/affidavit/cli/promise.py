@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 from affidavit.cli.exit_codes import FINDING, NOT_FOUND, OK
 from affidavit.cli.present import answers, print_json, remark
 from affidavit.errors import ConfigError
+from affidavit.event import SYSTEM_LOG
+from affidavit.ledger.all_logs import shard_with
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import find_places
 from affidavit.prove.promise_check import CheckedPromise, check_promise
@@ -66,10 +68,12 @@ def check(
     if len(tokens) != 1:
         raise ConfigError(f"there are {len(tokens)} promises in it, and one is checked at a time; nothing was checked")
     promise = parse_promise(tokens[0])
+    shard = shard_with(places.data, promise.record.origin, newest=places.shard)
+    kept = places.public / f"{shard.log(SYSTEM_LOG).called}.vkeys"
     checked = check_promise(
-        places.data,
+        shard.directory,
         promise,
-        system_vkeys=parse_vkeys_file(_bytes_of(vkey or places.system_vkeys)),
+        system_vkeys=parse_vkeys_file(_bytes_of(vkey or kept)),
         now_s=int(time.time()),
     )
     about = None if body is None else is_about(promise, _bytes_of(body))

@@ -78,11 +78,11 @@ def _require_fields(names: tuple[str, ...]) -> None:
 
 def _made(places: Places, record_id: str, fields: tuple[str, ...]) -> Iterator[MadeProof]:
     if not fields:
-        yield from make_proofs(places.data, record_id=record_id)
+        yield from make_proofs(places.data, record_id=record_id, shard=places.shard)
         return
     from affidavit.api.client import disclose  # who only proves needs nothing of the server
     from affidavit.serve.reading import reading_service
 
     with reading_service(places, environment=os.environ):
-        for made in make_proofs(places.data, record_id=record_id):
+        for made in make_proofs(places.data, record_id=record_id, shard=places.shard):
             yield with_fields(made, disclose(places, log=made.log, leaf=made.leaf, fields=fields))

@@ -155,7 +155,7 @@ def verify(
     vkeys = _vkeys(vkey, places.system_vkeys) if root is None or vkey is not None else None
     pins, promises = (tuple(map(_bytes_of, files)) for files in (pin, promise))
     asked = _Asked(vkeys, pins, promises, _policy(policy), _time_rules(tsa_roots, max_age), root_key)
-    report = _verified(data, asked) if since is None else _verified_since(data, asked, since, full=full)
+    report = _verified_since(data, asked, since, full=full) if since or full else _verified(data, asked)
     if json:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -181,8 +181,10 @@ def _verified(data: Path, asked: _Asked) -> Report:
         return verify_directory(data, progress=advance, **asked._asdict())
 
 
-def _verified_since(data: Path, asked: _Asked, path: Path, *, full: bool) -> Report:
+def _verified_since(data: Path, asked: _Asked, path: Path | None, *, full: bool) -> Report:
     """With a memory, which is brought up to date where nothing failed."""
+    if path is None:
+        raise ConfigError("--full is nothing without --since, since everything is read then; nothing was checked")
     if asked.vkeys is None and asked.root_key is None:
         raise ConfigError("--since needs the verifier keys of the system log (--vkey); nothing was checked")
     memory = read_memory(path, data=data)

@@ -36,6 +36,7 @@ from affidavit.ledger.layout import (
     DataLayout,
     LogLayout,
 )
+from affidavit.ledger.shards import SHARDS_NAME
 from affidavit.ledger.writer import ROW_BYTES
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.entry import format_bundle, parse_bundle
@@ -236,8 +237,13 @@ def _beginning(fd: int, end: int, path: Path) -> Iterator[bytes]:
 
 
 def _copy_rest(source: DataLayout, copying: _Copying) -> None:
-    """The configuration, and shards that are kept as evidence of damage."""
+    """The configuration, shards that are kept as evidence of damage, and the finished shards of the ledger."""
     others = [source.directory / CONFIG_NAME, *sorted((source.directory / "damaged").rglob("*"))]
     for path in others:
         if path.is_file() and path.name not in {"lock", "spare"}:
             copying.write(copying.target.directory / path.relative_to(source.directory), [path.read_bytes()])
+    for path in sorted((source.directory / SHARDS_NAME).rglob("*")):
+        if path.is_file() and not path.name.endswith(".tmp"):
+            with path.open("rb") as file:
+                whole = _beginning(file.fileno(), os.fstat(file.fileno()).st_size, path)
+                copying.write(copying.target.directory / path.relative_to(source.directory), whole)

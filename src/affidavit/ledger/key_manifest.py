@@ -15,8 +15,9 @@ from typing import Final
 
 from affidavit.errors import AffidavitError, LayoutError, NotFoundError
 from affidavit.event import SYSTEM_LOG
+from affidavit.ledger.all_logs import layout_of
 from affidavit.ledger.directory import FILE_MODE, Disk
-from affidavit.ledger.layout import DataLayout, LogLayout
+from affidavit.ledger.layout import LogLayout
 from affidavit.ledger.places import Places
 from affidavit.ledger.public_keys import published_keys, published_logs
 from affidavit.ledger.signer import SEED_BYTES
@@ -160,7 +161,7 @@ def _published(places: Places) -> dict[str, tuple[Generation, ...]]:
         history = published_keys(places.public, log)
         if history is None:
             continue
-        _require_own_head(DataLayout(places.data).log(log), history)
+        _require_own_head(layout_of(places.data, log, newest=places.shard), history)
         found[log] = tuple(
             Generation(after + 1, (format_vkey(vkeys.ed25519), format_vkey(vkeys.mldsa44)))
             for after, vkeys in history.generations

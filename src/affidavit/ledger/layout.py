@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from affidavit.ledger.shards import shard_log
+
 SEGMENT_LEAVES = 65_536
 """Leaves of a segment: one file of bodies, one of header blocks, one key sheet, one hash in the level-2 tile."""
 FORMAT_LINE = b"affidavit-ledger v1\n"
@@ -15,10 +17,12 @@ SHEET_MAGIC = b"afkeys1\n"
 class LogLayout:
     """Paths of one log."""
 
-    __slots__ = ("directory",)
+    __slots__ = ("called", "directory")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, shard: int = 1) -> None:
         self.directory = directory
+        self.called = shard_log(directory.name, shard)
+        """What the log is called among those of all shards."""
 
     @property
     def name(self) -> str:
@@ -90,10 +94,12 @@ class LogLayout:
 class DataLayout:
     """Paths of the data directory."""
 
-    __slots__ = ("directory",)
+    __slots__ = ("directory", "shard")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, shard: int = 1) -> None:
         self.directory = directory
+        self.shard = shard
+        """Number of the shard that lies there; it matters to whoever opens or signs, and to nobody who only reads."""
 
     @property
     def format_file(self) -> Path:
@@ -117,4 +123,4 @@ class DataLayout:
 
     def log(self, name: str) -> LogLayout:
         """One log."""
-        return LogLayout(self.logs / name)
+        return LogLayout(self.logs / name, shard=self.shard)

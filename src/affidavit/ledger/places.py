@@ -29,6 +29,7 @@ from affidavit.config import CONFIG_NAME
 from affidavit.errors import LayoutError
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE, Disk
 from affidavit.ledger.layout import FORMAT_LINE, DataLayout
+from affidavit.ledger.shards import finished_shards, shard_log, shard_prefix
 
 DATA_VARIABLE: Final = "AFFIDAVIT_DATA"
 KEYS_VARIABLE: Final = "AFFIDAVIT_KEYS"
@@ -79,13 +80,21 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return self.vkeys("system")
 
     @property
+    def shard(self) -> int:
+        """Number of the newest shard: the one that is written."""
+        installation = read_installation(self.keys)
+        known = 1 if installation is None else installation.shard
+        # A turn first moves the old shard away and then notes the number: if it died in between, this shows it.
+        return max([known, *(number + 1 for number in finished_shards(self.data))])
+
+    @property
     def manifest(self) -> Path:
         """What the root key says of the keys of all logs."""
         return self.public / "manifest"
 
     def vkeys(self, log: str) -> Path:
-        """The vkeys file of a log."""
-        return self.public / f"{log}.vkeys"
+        """The vkeys file of a log of the newest shard."""
+        return self.public / f"{shard_log(log, self.shard)}.vkeys"
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +106,12 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     device: int
     inode: int
     created_us: int
+    shard: int = 1
+    """Number of the shard that is written there, as far as it was noted; `Places.shard` knows better."""
 
-    def origin_prefix(self, configured: str | None) -> str:
-        """What all origins of this installation begin with, before the slash."""
-        return configured or f"{self.id}.affidavit.internal"
+    def origin_prefix(self, configured: str | None, *, shard: int) -> str:
+        """What all origins of a shard of this installation begin with, before the slash."""
+        return shard_prefix(configured or f"{self.id}.affidavit.internal", shard)
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,14 +21,16 @@ KEYS_SUFFIX = ".keys"
 def publish_keys(places: Places, histories: Mapping[str, KeyHistory], *, disk: Disk) -> None:
     """Write down what is new: the newest pair in ``<log>.vkeys``, those that signed before under numbers beside it.
 
+    Logs have the names that they have among those of all shards.
+
     If we die between two files, the next start writes the rest; each of them is right by itself.
     """
     for log, history in histories.items():
         files = {places.public / f"{log}{KEYS_SUFFIX}": format_keys_file(history)}
         *older, newest = [vkeys for _, vkeys in history.generations]
         for generation, vkeys in enumerate(older, 1):
-            files[places.vkeys(f"{log}.{generation}")] = format_vkeys_file(vkeys)
-        files[places.vkeys(log)] = format_vkeys_file(newest)
+            files[places.public / f"{log}.{generation}.vkeys"] = format_vkeys_file(vkeys)
+        files[places.public / f"{log}.vkeys"] = format_vkeys_file(newest)
         for path, content in files.items():
             if not path.exists() or path.read_bytes() != content:
                 disk.replace(path, content)

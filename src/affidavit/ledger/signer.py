@@ -4,7 +4,8 @@ Promise: for one origin it never signs two heads of one size with different root
 the last one. What it
 signed is durable in its own state *before* the signature leaves, and that state lies outside the data directory:
 putting back an old
-data directory does not put back the signer. Without state it refuses; this version has no way around that.
+data directory does not put back the signer. Without state it refuses, and only a restore, confirmed by
+two persons, goes on, in a new shard.
 
 Required order: `create` once for a log → `sign` for each head. The same (size, root) may be signed again, with a later
 timestamp.
@@ -13,33 +14,40 @@ Which keys sign is told by the size of the head: `rotate` makes a hand-over dura
 heads of more leaves are signed by the new keys and by no others, through any restart. The old seeds are unlinked once a
 head of the new ones is remembered: then nobody can sign with them any more.
 
+A shard ends when its system log has a successor (`succeed`): from then on no head of any of its logs is signed.
+
 Layout: ``signer/<log>/ed25519`` and ``signer/<log>/mldsa44`` (32-byte seeds, 0600), ``signer/<log>/state`` (JSON);
-after rotations ``signer/<log>/<generation>.ed25519``, ``.mldsa44`` and ``.rotation`` (JSON), generations from 2.
+after rotations ``signer/<log>/<generation>.ed25519``, ``.mldsa44`` and ``.rotation`` (JSON), generations from 2;
+``signer/<system log>/successor`` (JSON) once its shard has ended. Logs of shard n > 1 are called ``<log>@<n>``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from affidavit.errors import FormatError, SignerRefusedError
+from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.directory import Disk
+from affidavit.ledger.shards import log_of_shard, shard_log, system_of
 from affidavit.text import b64u, parse_b64u
 from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import MlDsa44Cosigner, sign_checkpoint
 from affidavit.tlog.merkle import EMPTY_ROOT, ProofError, verify_consistency
 from affidavit.tlog.note import Ed25519Signer, format_vkey
 from affidavit.tlog.rotation import sign_rotation
+from affidavit.tlog.succession import SIGNATURES, sign_succession
 
-SEED_BYTES = 32
+SEED_BYTES: Final = 32
+SUCCESSOR_NAME: Final = "successor"
 LEAVES_AHEAD_MAX: Final = 1
 """Of the last signed head, where a hand-over may lie: its leaf, if it is the system log's. One that lay far ahead would
 wait for its first head for ever."""
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:@[1-9][0-9]{0,3})?")
 
 
 class SignerState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +66,19 @@ class SavedRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The vkeys that end here."""
     vkeys: tuple[str, str]
     signatures: tuple[str, ...]
+
+
+class SavedSuccession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With what a shard begins after its `project.create`; saved with the old shard, which ends by it."""
+
+    system: str
+    """The new shard's system log, as the signer calls it."""
+    kind: str
+    """Type of the leaf: `shard.open` or `log.restored`."""
+    data: dict[str, Any]
+    """The leaf's, with all signatures."""
+    approvers: list[dict[str, str]]
+    """The list that was in force, to be said again; empty where there was none."""
 
 
 Pair = tuple[Ed25519Signer, MlDsa44Cosigner]
@@ -105,7 +126,7 @@ class Signer:
             if any(directory.glob("*ed25519")) and not self._half_made(directory):
                 message = (
                     f"the signer has keys for log {log} but no state of what it last signed, so it signs nothing for "
-                    "it any more, and this version has no way to go on. The log itself is untouched"
+                    "it any more. The log itself is untouched. `affidavit restore` goes on from a backup in a new shard"
                 )
                 raise SignerRefusedError(message)
             self._disk.mkdir(directory)
@@ -183,11 +204,16 @@ class Signer:
         """
         opened = self._open(log)
         state = opened.state
+        if (self._directory / system_of(log) / SUCCESSOR_NAME).exists():
+            raise SignerRefusedError(
+                f"log {log} belongs to a shard that has ended; nothing was signed, and what comes next goes to the "
+                "shard after it"
+            )
         if checkpoint.origin != state.origin or checkpoint.size < state.size:
             message = (
                 f"log {log} asks for a head of size {checkpoint.size}, and size {state.size} was signed before: an "
-                f"older data directory was put back. Nothing was signed. Put the newest one back in its place: this "
-                "version cannot go on from an older one"
+                f"older data directory was put back. Nothing was signed. Put the newest one back in its place; where "
+                "it is lost, `affidavit restore` goes on from a backup"
             )
             raise SignerRefusedError(message)
         if checkpoint.size == state.size:
@@ -203,6 +229,73 @@ class Signer:
         self._forget_old_seeds(opened)
         ed25519, mldsa44 = self._pair(opened, opened.generation_at(checkpoint.size), log)
         return sign_checkpoint(checkpoint, signer=ed25519, cosigner=mldsa44, timestamp=self._clock_s())
+
+    def succeed(
+        self, *, old: str, origin: str, new: str, kind: str, data: Mapping[str, Any], approvers: list[dict[str, str]]
+    ) -> SavedSuccession:
+        """End a shard: name the system log `new` as the one that comes after the system log `old` of that `origin`.
+
+        It is durable before it leaves, and from then on no head of the old shard is signed. A system log has one
+        successor: whoever asks again gets the one that is saved, whatever else they ask for. The old log needs its
+        seeds and no state; `new` must have been created.
+        """
+        saved = self.succession(old)
+        if saved is not None:
+            return saved
+        pair = self._seeded(old, origin)
+        opened = self._open(new)
+        signatures = sign_succession(data, old=pair, new=self._pair(opened, 0, new))
+        signed = {**data, SIGNATURES: [b64u(signature) for signature in signatures]}
+        saved = SavedSuccession(system=new, kind=kind, data=signed, approvers=approvers)
+        # If we die before it is whole, the old shard goes on; after it, only the new one does.
+        self._disk.replace(self._directory / old / SUCCESSOR_NAME, msgspec.json.encode(saved, order="sorted"))
+        return saved
+
+    def succession(self, old: str) -> SavedSuccession | None:
+        """What comes after the shard of a system log, or ``None`` where it is the newest.
+
+        Raises:
+            SignerRefusedError: It cannot be read, so that nobody knows whether the shard has ended.
+        """
+        path = self._directory / old / SUCCESSOR_NAME
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=SavedSuccession)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise SignerRefusedError(f"{path} cannot be read, so nothing of its shard is signed") from error
+
+    def beginning(self, system: str) -> SavedSuccession | None:
+        """With what a shard begins, by its system log; ``None`` for the first.
+
+        Raises:
+            SignerRefusedError: It is none that the one before it named.
+        """
+        number = log_of_shard(system)[1]
+        if number == 1:
+            return None
+        saved = self.succession(shard_log(SYSTEM_LOG, number - 1))
+        if saved is None or saved.system != system:
+            raise SignerRefusedError(
+                f"no shard before it names {system} as what comes next, so it cannot begin; nothing was signed"
+            )
+        return saved
+
+    def vkeys(self, log: str, *, origin: str) -> tuple[str, str]:
+        """The newest vkeys of a log from its seeds alone, whether or not it has a state."""
+        ed25519, mldsa44 = self._seeded(log, origin)
+        return format_vkey(ed25519.key), format_vkey(mldsa44.key)
+
+    def _seeded(self, log: str, origin: str) -> Pair:
+        """The newest pair of a log, with no need of its state."""
+        directory = self._directory / log
+        try:
+            return _read_pair(*_seeds(directory, len(_read_rotations(directory))), origin)
+        except (OSError, msgspec.MsgspecError, FormatError, ValueError) as error:
+            raise SignerRefusedError(
+                f"the signer has no usable keys for log {log}, so it cannot name what comes after it; nothing was "
+                "changed. Put the key directory back from its backup"
+            ) from error
 
     def last(self, log: str) -> SignerState:
         """What was signed last for a log."""

@@ -23,7 +23,7 @@ from affidavit.ledger.channel import Channel, Handler, Peer, Reply, Server, conn
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE, Disk
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places
-from affidavit.ledger.signer import SavedRotation, Signer
+from affidavit.ledger.signer import SavedRotation, SavedSuccession, Signer
 from affidavit.text import b64u, parse_b64u
 from affidavit.tlog.checkpoint import Checkpoint
 
@@ -55,6 +55,23 @@ class _Rotate(msgspec.Struct, frozen=True, tag_field="op", tag="rotate"):
 
 
 class _Rotations(msgspec.Struct, frozen=True, tag_field="op", tag="rotations"):
+    log: str
+
+
+class _Successor(msgspec.Struct, frozen=True, tag_field="op", tag="successor"):
+    log: str
+
+
+class _Succeed(msgspec.Struct, frozen=True, tag_field="op", tag="succeed"):
+    old: str
+    origin: str
+    new: str
+    kind: str
+    data: dict[str, Any]
+    approvers: list[dict[str, str]]
+
+
+class _Beginning(msgspec.Struct, frozen=True, tag_field="op", tag="beginning"):
     log: str
 
 
@@ -144,7 +161,7 @@ def _handler(signer: Signer) -> Handler:
 
 def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
     try:
-        request = msgspec.convert(body, _Create | _Sign | _Rotate | _Rotations)
+        request = msgspec.convert(body, _Create | _Sign | _Rotate | _Rotations | _Beginning | _Successor | _Succeed)
     except msgspec.ValidationError as error:
         message = "the signer does not know this question; nothing was signed"
         raise FormatError(message) from error
@@ -152,6 +169,12 @@ def _answer(signer: Signer, body: dict[str, Any]) -> Reply:
         return Reply({"vkeys": signer.create(log=request.log, origin=request.origin)})
     if isinstance(request, _Rotate):
         return Reply({"rotation": msgspec.to_builtins(signer.rotate(log=request.log, after=request.after))})
+    if isinstance(request, _Beginning):
+        return Reply({"saved": msgspec.to_builtins(signer.beginning(request.log))})
+    if isinstance(request, _Successor):
+        return Reply({"saved": msgspec.to_builtins(signer.succession(request.log))})
+    if isinstance(request, _Succeed):
+        return Reply({"saved": msgspec.to_builtins(signer.succeed(**msgspec.structs.asdict(request)))})
     if isinstance(request, _Rotations):
         return Reply({"rotations": msgspec.to_builtins(signer.rotations(request.log))})
     checkpoint = Checkpoint(request.origin, request.size, parse_b64u(request.root))
@@ -181,6 +204,24 @@ class SignerClient:
         """All hand-overs of a log, oldest first."""
         body, _ = self._call({"op": "rotations", "log": log})
         return msgspec.convert(body["rotations"], tuple[SavedRotation, ...])
+
+    def beginning(self, log: str) -> SavedSuccession | None:
+        """With what a shard begins, by its system log; ``None`` for the first."""
+        body, _ = self._call({"op": "beginning", "log": log})
+        return msgspec.convert(body["saved"], SavedSuccession | None)
+
+    def successor(self, log: str) -> SavedSuccession | None:
+        """What comes after the shard of a system log; ``None`` where it is the newest."""
+        body, _ = self._call({"op": "successor", "log": log})
+        return msgspec.convert(body["saved"], SavedSuccession | None)
+
+    def succeed(
+        self, *, old: str, origin: str, new: str, kind: str, data: dict[str, Any], approvers: list[dict[str, str]]
+    ) -> SavedSuccession:
+        """End a shard, and name the system log that comes after it (`Signer.succeed`)."""
+        question = {"op": "succeed", "old": old, "origin": origin, "new": new, "kind": kind}
+        body, _ = self._call(question | {"data": data, "approvers": approvers})
+        return msgspec.convert(body["saved"], SavedSuccession)
 
     def sign(self, log: str, checkpoint: Checkpoint, old_size: int, proof: tuple[bytes, ...]) -> bytes:
         """A signed head."""

@@ -32,6 +32,7 @@ from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.bodies import Bodies
 from affidavit.prove.calls import CallsMemory, OpenIntents
 from affidavit.prove.clocks import Clocks
+from affidavit.prove.columns import uuid_bytes
 from affidavit.prove.id_times import IdTimes, Run
 from affidavit.prove.leaves import (
     SPEAKING,
@@ -55,7 +56,6 @@ from affidavit.prove.leaves import (
     SystemEpochClose,
     UsageReconciled,
     parse_facts,
-    uuid_bytes,
 )
 from affidavit.prove.leaves import Source as LeafSource
 from affidavit.prove.liveness import Liveness, Source

@@ -15,9 +15,10 @@ import msgspec
 from affidavit.crypt.approval import APPROVALS_MIN, approval_message, is_approved_by
 from affidavit.ledger.layout import SEGMENT_LEAVES
 from affidavit.prove.account import Account, Act
-from affidavit.prove.leaves import ApproversChange, Erasure, HoldPlace, HoldRelease
+from affidavit.prove.leaves import ApproversChange, Erasure, HoldPlace, HoldRelease, LogRestored
 from affidavit.prove.report import LogFindings
 from affidavit.text import parse_b64u
+from affidavit.tlog.succession import SIGNATURES
 
 
 class Approvers(msgspec.Struct, frozen=True):
@@ -53,6 +54,19 @@ def check_acts(account: Account, lists: list[Approvers], *, origin: str, finding
     _Acts(account, _Judge(lists, origin=origin, findings=findings), findings).check()
 
 
+def is_restoration_approved(act: Act, lists: list[Approvers], *, origin: str, findings: LogFindings) -> bool:
+    """Whether two approvers of the shard before confirmed what a shard that goes on from a backup says of it."""
+    judge = _Judge(lists, origin=origin, findings=findings)
+    unsigned = {name: value for name, value in act.data.items() if name != SIGNATURES}
+    act = Act(act.index, act.time_us, act.kind, unsigned, act.facts)
+    if not isinstance(act.facts, LogRestored):
+        return False
+    if any(row.lost_to is not None and row.lost_to < row.size for row in act.facts.logs):
+        judge.fail(act, "ACT-FORM", "says that leaves were lost which it has")
+        return False
+    return judge.is_allowed(act, act.facts)
+
+
 class _Judge:
     """Judges approvals for one log."""
 
@@ -64,7 +78,7 @@ class _Judge:
     def fail(self, act: Act, code: str, what: str) -> None:
         self._findings.fail(code, f"entry {act.index}: {act.kind}: {what}", axis="authority")
 
-    def is_allowed(self, act: Act, facts: Erasure | HoldRelease) -> bool:
+    def is_allowed(self, act: Act, facts: Erasure | HoldRelease | LogRestored) -> bool:
         """Whether those who could approve at the time did."""
         in_force = None
         for one in self._lists:
@@ -75,7 +89,9 @@ class _Judge:
             return False
         return self.is_approved(act, facts, in_force)
 
-    def is_approved(self, act: Act, facts: Erasure | HoldRelease | ApproversChange, by: Approvers) -> bool:
+    def is_approved(
+        self, act: Act, facts: Erasure | HoldRelease | LogRestored | ApproversChange, by: Approvers
+    ) -> bool:
         names = [approval.approver for approval in facts.approvals]
         message = approval_message(origin=self._origin, kind=act.kind, data=act.data)
         signed = [

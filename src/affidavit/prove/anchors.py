@@ -28,9 +28,27 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_note
 from affidavit.tlog.policy import Evaluation, Policy, evaluate, witnesses_that_are_logs
-from affidavit.tlog.rotation import KeyHistory
+from affidavit.tlog.rotation import KeyHistory, Rotation
 
 _NAME: Final = re.compile(r"anchors/(0|[1-9][0-9]{0,18})\.witness")
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What of a log was lost when it was restored: leaves from `size` on, to `to` (not included); ``None``: unknown."""
+
+    size: int
+    to: int | None
+    rotations: tuple[Rotation, ...] = ()
+    """Hand-overs of keys whose leaves were lost with it: pins of that time are signed by these keys."""
+
+    def keys(self, history: KeyHistory | None) -> KeyHistory | None:
+        """The keys of the log, those of its lost end included; one that may not follow ends the list."""
+        for rotation in self.rotations:
+            try:
+                history = None if history is None else history.extended(rotation)
+            except AffidavitError:
+                break
+        return history
 
 
 class Anchors(msgspec.Struct):
@@ -67,9 +85,18 @@ class AnchorCheck:
         """Witnesses of the policy that are logs, and never count."""
 
     def check(
-        self, log: Examined, names: dict[int, str], keys: KeyHistory | None, before: Anchors | None = None
+        self,
+        log: Examined,
+        names: dict[int, str],
+        keys: KeyHistory | None,
+        before: Anchors | None = None,
+        *,
+        lost: Lost | None = None,
     ) -> Anchors:
-        """Judge every anchor of one log; `before` is what those came to that are not among `names`."""
+        """Judge every anchor of one log; `before` is what those came to that are not among `names`.
+
+        `lost` is what of it was lost with two persons' consent.
+        """
         findings, anchors = self._findings.for_log(log.name), before or Anchors()
         if names and keys is None:
             what = f"{len(names)} heads in anchors/: without keys nobody can say who signed them"
@@ -91,7 +118,7 @@ class AnchorCheck:
                 findings.fail("ANCHOR", f"{place}: {error}", axis="anchor")
                 continue
             judge_revoked(head, keys, place, findings)
-            if is_of_this_tree(head, log, name=place, data=data, files=self._files, findings=findings):
+            if is_of_this_tree(head, log, name=place, data=data, files=self._files, findings=findings, lost=lost):
                 _count(anchors, head, evaluation)
         return anchors
 
@@ -142,9 +169,20 @@ def _count(anchors: Anchors, head: Checkpoint, evaluation: Evaluation | None) ->
 
 
 def is_of_this_tree(
-    head: Checkpoint, log: Examined, *, name: str, data: bytes, files: Files, findings: LogFindings
+    head: Checkpoint,
+    log: Examined,
+    *,
+    name: str,
+    data: bytes,
+    files: Files,
+    findings: LogFindings,
+    lost: Lost | None = None,
 ) -> bool:
     """Whether a head that its log signed is one of the tree that lies here; else it is a finding, with both heads."""
+    if lost is not None and lost.size == log.size < head.size and (lost.to is None or head.size <= lost.to):
+        what = f"{name}: a head of size {head.size}, in the range that was lost when this log was restored"
+        findings.warn("RESTORED", what, axis="anchor")
+        return False
     if head.size > log.size:
         what = f"{name}: the log signed a head of size {head.size}, and only {log.size} leaves are here"
         code = "ROLLBACK"

@@ -18,8 +18,9 @@ from msgspec import Meta
 
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.event import BUNDLE_EXPORT
+from affidavit.prove.columns import check_digests
 from affidavit.prove.files import READ_BYTES, Files, UnusableFileError
-from affidavit.prove.leaves import BundleExport, Count, Digest, check_digests, parse_facts
+from affidavit.prove.leaves import BundleExport, Count, Digest, parse_facts
 from affidavit.prove.leaves import parse_leaf as parse_checked_leaf
 from affidavit.prove.proof import verify_proof_file
 from affidavit.text import b64u

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from affidavit.errors import CorruptionError, FormatError
+from affidavit.ledger.shards import SHARDS_NAME
 from affidavit.prove.report import Findings
 from affidavit.tlog.tile import TILE_HEIGHT, TILE_WIDTH, parse_tile_path
 
@@ -45,12 +46,16 @@ class UnusableFileError(CorruptionError):
 class Files:
     """The directory under examination."""
 
-    __slots__ = ("_leftovers", "_settled", "directory")
+    __slots__ = ("_is_shard", "_leftovers", "_settled", "directory")
 
-    def __init__(self, directory: Path, *, settled: Mapping[str, int] | None = None) -> None:
-        """`settled` says for a log how many of its leaves were verified before: their tiles are not listed."""
+    def __init__(self, directory: Path, *, settled: Mapping[str, int] | None = None, is_shard: bool = False) -> None:
+        """`settled` says for a log how many of its leaves were verified before: their tiles are not listed.
+
+        `is_shard`: whether it is a finished shard, which holds no others.
+        """
         self.directory = directory
         self._settled = settled or {}
+        self._is_shard = is_shard
         self._leftovers: list[tuple[str, tuple[int, int] | None]] = []
 
     def open(self, name: str) -> BinaryIO:
@@ -145,8 +150,8 @@ class Files:
             for entry in listed:
                 name = place + entry.name
                 parts = name.split("/")
-                if _is_disposable(parts):
-                    continue
+                if _is_disposable(parts) or (parts == [SHARDS_NAME] and not self._is_shard):
+                    continue  # finished shards are ledgers of their own
                 if entry.name.endswith(".tmp"):
                     self.suspect(name)
                 elif entry.is_dir(follow_symlinks=False) and _is_directory(parts):

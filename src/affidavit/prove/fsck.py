@@ -20,6 +20,7 @@ from affidavit.errors import AffidavitError, CorruptionError, LayoutError
 from affidavit.ledger.frame import parse_file_header
 from affidavit.ledger.layout import BODIES_MAGIC, FORMAT_LINE, HEADERS_MAGIC, SEGMENT_LEAVES, DataLayout, LogLayout
 from affidavit.ledger.places import Places, holder_of, read_installation, serves
+from affidavit.ledger.shards import shard_log
 from affidavit.ledger.signer import SignerState
 from affidavit.ledger.writer import frame_places
 from affidavit.prove.files import Files
@@ -257,7 +258,7 @@ class _Check:
         """Whether the signer would go on from this head."""
         if self._signer_user is not None:
             return
-        path = self._places.keys / "signer" / log / "state"
+        path = self._places.keys / "signer" / shard_log(log, self._places.shard) / "state"
         try:
             state = msgspec.json.decode(path.read_bytes(), type=SignerState)
         except FileNotFoundError:

@@ -12,8 +12,6 @@ and 7.
 from __future__ import annotations
 
 import re
-from binascii import Error as Base64Error
-from binascii import a2b_base64
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -33,9 +31,11 @@ from affidavit.event import (
     HOLD_RELEASE,
     KEY_ROTATE,
     KEY_SHEET,
+    LOG_RESTORED,
     NUMBER_MAX,
     PROJECT_CREATE,
     PROMISE_KEY,
+    SHARD_OPEN,
     SOURCE_CLOCK,
     SOURCE_LOST,
     SOURCE_START,
@@ -45,10 +45,11 @@ from affidavit.event import (
     Reconciliation,
 )
 from affidavit.ledger.layout import SEGMENT_LEAVES
+from affidavit.ledger.shards import SHARDS_MAX
+from affidavit.prove.columns import check_digests, uuid_bytes
 
 DIGEST_CHARACTERS: Final = 43
 """32 bytes in base64url without padding."""
-ID_CHARACTERS: Final = 22
 
 Digest = Annotated[str, Meta(min_length=DIGEST_CHARACTERS, max_length=DIGEST_CHARACTERS)]
 Boot = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8}\Z")]
@@ -361,7 +362,53 @@ class BundleExport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Digest
 
 
-ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure
+class PreviousShard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The system log that a shard follows, and the keys that signed for it last."""
+
+    origin: Text
+    vkeys: tuple[Text, Text]
+
+
+class ShardOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shard begins where another ended."""
+
+    logs: Annotated[tuple[RosterRow, ...], Meta(min_length=1)]
+    number: Annotated[int, Meta(ge=2, le=SHARDS_MAX)]
+    previous: PreviousShard
+    reason: Word
+    signatures: tuple[KeySignature, KeySignature, KeySignature, KeySignature]
+
+
+class LostRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A hand-over of keys whose leaf is among those that were lost."""
+
+    after: Count
+    signatures: tuple[KeySignature, KeySignature, KeySignature, KeySignature]
+    vkeys: tuple[Text, Text]
+
+
+class RestoredRow(RosterRow, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A log as it was put back, and how many leaves it is known to have had; ``None`` where nobody knows."""
+
+    lost_to: Count | None
+    rotations: Annotated[tuple[LostRotation, ...], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class LogRestored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A shard begins where a backup ended."""
+
+    approvals: tuple[Approval, ...]
+    approvers: Count
+    expires_us: Number
+    logs: Annotated[tuple[RestoredRow, ...], Meta(min_length=1)]
+    number: Annotated[int, Meta(ge=2, le=SHARDS_MAX)]
+    previous: PreviousShard
+    reason: Word
+    signatures: tuple[KeySignature, KeySignature, KeySignature, KeySignature]
+
+
+Beginning = ShardOpen | LogRestored
+ActFacts = ApproversChange | HoldPlace | HoldRelease | Erasure | Beginning
 Facts = (
     ProjectCreate
     | ConfigChange
@@ -394,21 +441,28 @@ _FACTS: Final[dict[str, type[Facts]]] = {
     ERASURE: Erasure,
     BUNDLE_EXPORT: BundleExport,
     USAGE_RECONCILED: UsageReconciled,
+    SHARD_OPEN: ShardOpen,
+    LOG_RESTORED: LogRestored,
 }
 _OF_SOURCES: Final = frozenset((SOURCE_START, SOURCE_CLOCK, USAGE_RECONCILED))
 """Records of a capture process that have data beside a header block; the sealer speaks of its own clock without one."""
 _SYSTEM_ONLY: Final = frozenset(
-    (PROJECT_CREATE, CONFIG_CHANGE, PROMISE_KEY, KEY_ROTATE, APPROVERS_CHANGE, USAGE_RECONCILED)
+    (
+        PROJECT_CREATE,
+        CONFIG_CHANGE,
+        PROMISE_KEY,
+        KEY_ROTATE,
+        APPROVERS_CHANGE,
+        USAGE_RECONCILED,
+        SHARD_OPEN,
+        LOG_RESTORED,
+    )
 )
 SPEAKING: Final = frozenset((*_FACTS, CONTENT_SHARED))
 """Types that speak of the log itself; what members they may have depends on the type."""
 
 _decoder = msgspec.json.Decoder(Leaf)
 _encoder = msgspec.json.Encoder(order="sorted")
-_PADDED_ID_BYTES: Final = 18
-_VERSION: Final = 7
-_VARIANT: Final = 2
-_NO_ID: Final = "an id is not a UUID of version 7 in its short form"
 _SOURCE_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _BOOT: Final = re.compile(r"[A-Za-z0-9_-]{8}")
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
@@ -483,6 +537,8 @@ def _digests_in(facts: Facts) -> list[str]:
         return [facts.sheet.sha256, *(row.root for row in facts.roster)]
     if isinstance(facts, EpochClose):
         return [facts.sheet.sha256]
+    if isinstance(facts, ShardOpen | LogRestored):
+        return [row.root for row in facts.logs]
     if isinstance(facts, SheetStatement | BundleExport):
         return [facts.sha256]
     if isinstance(facts, ApproversChange):
@@ -519,48 +575,3 @@ def _check_values(leaves: list[Leaf]) -> None:
 def _check_words(words: set[str], form: re.Pattern[str]) -> None:
     if not all(form.fullmatch(word) for word in words):
         raise FormatError("a type, or the name of a source or of its boot, that is none")
-
-
-def uuid_bytes(texts: list[str]) -> bytes:
-    """UUIDs of version 7 in their short form as bytes, one after the other: all at once, by columns.
-
-    With two `A` (twelve zero bits) behind each, every id is 18 bytes, the last two of which show the unused bits.
-
-    Raises:
-        FormatError: One of them is none, or not the one spelling of its bytes.
-    """
-    if not texts:
-        return b""
-    joined = "AA".join(texts) + "AA"
-    if "+" in joined or "/" in joined or {len(text) for text in texts} != {ID_CHARACTERS}:
-        raise FormatError(_NO_ID)
-    try:
-        data = a2b_base64(joined.replace("-", "+").replace("_", "/"), strict_mode=True)
-    except (Base64Error, ValueError) as error:
-        raise FormatError(_NO_ID) from error
-    width = _PADDED_ID_BYTES
-    versions, variants = set(data[6::width]), set(data[8::width])
-    if (
-        data[16::width].strip(b"\0")
-        or any(version >> 4 != _VERSION for version in versions)
-        or any(variant >> 6 != _VARIANT for variant in variants)
-    ):
-        raise FormatError(_NO_ID)
-    return b"".join([data[at : at + 16] for at in range(0, len(data), width)])
-
-
-def check_digests(texts: list[str]) -> None:
-    """Refuse a base64url text of 43 characters that is not the one spelling of 32 bytes.
-
-    With an `A` (six zero bits) behind each, every text is a whole number of bytes, the last of which shows the unused
-    bits.
-    """
-    joined = "A".join(texts) + "A" if texts else ""
-    if "+" in joined or "/" in joined:
-        raise FormatError("a digest is not base64url")
-    try:
-        data = a2b_base64(joined.replace("-", "+").replace("_", "/"), strict_mode=True)
-    except (Base64Error, ValueError) as error:
-        raise FormatError("a digest is not base64url") from error
-    if data[32::33].strip(b"\0"):
-        raise FormatError("a digest is base64url that is not canonical")

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
+
 from affidavit.errors import AffidavitError
 from affidavit.event import SYSTEM_LOG
+from affidavit.ledger.shards import log_of_shard
 from affidavit.prove.report import Findings
 from affidavit.tlog.checkpoint import parse_checkpoint
 from affidavit.tlog.cosignature import LogVkeys
@@ -90,6 +93,16 @@ def vkeys_by_root(proof: bytes, root_key: RootKey, *, given: LogVkeys | None = N
     if given not in {None, history.at(head.size)}:
         raise SignatureError("the root key's manifest names other keys for heads of this size than those given")
     return history.at(head.size)
+
+
+def of_shard(manifest: Manifest, number: int) -> Manifest:
+    """What a manifest says of the logs of one shard, under the names that they have in it."""
+    logs = [
+        msgspec.structs.replace(entry, log=log_of_shard(entry.log)[0])
+        for entry in manifest.logs
+        if log_of_shard(entry.log)[1] == number
+    ]
+    return msgspec.structs.replace(manifest, logs=tuple(logs))
 
 
 def revoked_in(keys: KeyHistory, manifest: Manifest | None, log: str) -> KeyHistory:

@@ -7,12 +7,12 @@ Formats: docs/formats.md, section 11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from affidavit.errors import AffidavitError
-from affidavit.prove.anchors import is_of_this_tree
+from affidavit.prove.anchors import Lost, is_of_this_tree
 from affidavit.prove.files import Files
 from affidavit.prove.log import Examined
 from affidavit.prove.report import Findings, LogFindings
@@ -59,8 +59,12 @@ def check_pins(
     files: Files,
     keys_of: Callable[[str], KeyHistory | None],
     findings: Findings,
+    lost: Mapping[str, Lost],
 ) -> dict[str, int]:
-    """Hold every pin against its log; returns how far each log is pinned."""
+    """Hold every pin against its log; returns how far each log is pinned.
+
+    `lost` is what of each log was lost with two persons' consent.
+    """
     by_origin = {log.origin: log for log in logs if log.root is not None}
     pinned: dict[str, int] = {}
     for pin in pins:
@@ -69,12 +73,14 @@ def check_pins(
             what = f"{pin.name}: a head of size {pin.states.size} of a log that is not here, {pin.states.origin}"
             findings.for_log(None).fail("ROLLBACK", what, axis="anchor")
             continue
-        if _holds(pin, log, keys_of(log.name), files, findings.for_log(log.name)):
+        if _holds(pin, log, keys_of(log.name), files, findings.for_log(log.name), lost=lost.get(log.name)):
             pinned[log.name] = max(pinned.get(log.name, 0), pin.states.size)
     return pinned
 
 
-def _holds(pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findings: LogFindings) -> bool:
+def _holds(
+    pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findings: LogFindings, *, lost: Lost | None
+) -> bool:
     name = pin.name
     if keys is None:
         findings.not_assessed("NO-VKEY", f"{name}: without keys nobody can say who signed it", axis="anchor")
@@ -86,4 +92,4 @@ def _holds(pin: Pin, log: Examined, keys: KeyHistory | None, files: Files, findi
         judge_signers(pin.data, keys, name, findings)
         return False
     judge_revoked(head, keys, name, findings)
-    return is_of_this_tree(head, log, name=name, data=pin.data, files=files, findings=findings)
+    return is_of_this_tree(head, log, name=name, data=pin.data, files=files, findings=findings, lost=lost)

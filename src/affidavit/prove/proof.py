@@ -20,6 +20,7 @@ import msgspec
 from affidavit.crypt.commitment import SALT_BYTES, field_commitment, fields_root
 from affidavit.errors import AffidavitError, CorruptionError, FormatError, NotFoundError
 from affidavit.event import LLM_REQUEST, LLM_RESPONSE
+from affidavit.ledger.all_logs import finished_logs, logs_of
 from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.reader import LogReader
@@ -105,21 +106,21 @@ _json: Final = msgspec.json.Encoder(order="sorted")
 _extra: Final = msgspec.json.Decoder(Extra)
 
 
-def make_proofs(data: Path, *, record_id: str) -> tuple[MadeProof, ...]:
+def make_proofs(data: Path, *, record_id: str, shard: int = 1) -> tuple[MadeProof, ...]:
     """Proofs of a record, or of both leaves of a call, in the newest heads. Reads files only.
+
+    `shard` is the number of the newest; finished ones are looked through as well.
 
     Raises:
         NotFoundError: No sealed record of any log has this id.
         CorruptionError: What lies there does not lead to the root of the head.
     """
-    layout = DataLayout(data)
-    try:
-        logs = sorted(path.name for path in layout.logs.iterdir() if path.is_dir())
-    except OSError as error:
-        raise NotFoundError(f"there is no ledger at {data}; name its data directory with AFFIDAVIT_DATA") from error
+    logs = [*finished_logs(data).values(), *logs_of(DataLayout(data, shard=shard)).values()]
+    if not logs:
+        raise NotFoundError(f"there is no ledger at {data}; name its data directory with AFFIDAVIT_DATA")
     made: list[MadeProof] = []
     for log in logs:
-        made += _proofs_in(layout.log(log), record_id)
+        made += _proofs_in(log, record_id)
     if not made:
         raise NotFoundError(
             f"no sealed record has the id {record_id}. A call of this moment is sealed within seconds; `affidavit "
@@ -165,7 +166,7 @@ def make_proof(log: LogLayout, reader: LogReader, *, index: int, head: bytes, su
         _json.encode(Extra(v=1, leaf=entry.decode("ascii"))),
     )
     _require_path(proof, entry, checkpoint, log)
-    return MadeProof(suffix=suffix, log=log.name, leaf=index, size=checkpoint.size, data=format_proof(proof))
+    return MadeProof(suffix=suffix, log=log.called, leaf=index, size=checkpoint.size, data=format_proof(proof))
 
 
 def with_fields(made: MadeProof, fields: Sequence[Mapping[str, Any]]) -> MadeProof:

@@ -27,6 +27,7 @@ from affidavit.ledger.layout import DataLayout, LogLayout
 from affidavit.ledger.places import Places
 from affidavit.ledger.public_keys import published_keys
 from affidavit.ledger.reader import check_ids
+from affidavit.ledger.shards import shard_log
 from affidavit.ledger.signer import SignerState
 from affidavit.prove.files import Files
 from affidavit.prove.fsck import Problem
@@ -76,9 +77,10 @@ def plan(places: Places) -> Iterator[Repair | Problem]:
             what = "left over from an interrupted write; nothing in it counts"
             yield Repair(path=places.data / name, what=what, content=None)
     staged = check_stages(files, names[""], Findings().for_log(None))
+    number = places.shard
     for log in sorted(name for name in names if name):
         layout = DataLayout(places.data).log(log)
-        yield from _Log(layout, keys=places.keys, staged=staged.get(log, [])).plan()
+        yield from _Log(layout, keys=places.keys, called=shard_log(log, number), staged=staged.get(log, [])).plan()
         yield from _ids(layout)
 
 
@@ -109,11 +111,11 @@ def _lost(where: str, what: str) -> Problem:
 class _Log:
     """What can be done for one log."""
 
-    def __init__(self, layout: LogLayout, *, keys: Path, staged: list[tuple[int, int]]) -> None:
+    def __init__(self, layout: LogLayout, *, keys: Path, called: str, staged: list[tuple[int, int]]) -> None:
         self._layout: Final = layout
         self._place: Final = f"logs/{layout.name}"
-        self._keys: Final = _keys(keys / "public", layout.name)
-        self._state: Final = _signer_state(keys / "signer" / layout.name / "state")
+        self._keys: Final = _keys(keys / "public", called)
+        self._state: Final = _signer_state(keys / "signer" / called / "state")
         self._staged: Final = staged
 
     def plan(self) -> Iterator[Repair | Problem]:

@@ -8,7 +8,7 @@ No verdict says more than `DOES_NOT_PROVE` leaves it: above all, *verified* need
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, Protocol
 
@@ -128,6 +128,11 @@ class Findings:
         if self._counts[kind] <= FINDINGS_OF_A_KIND_MAX:
             self._findings.append(Finding(axis, verdict, code, log, what.encode("unicode_escape").decode("ascii")))
 
+    def take(self, others: Findings) -> None:
+        """Those that were made before it was known which shard they are of."""
+        for one in others.sorted():
+            self.add(one.axis, one.verdict, code=one.code, log=one.log, what=one.what)
+
     def count(self, axis: Axis, verdict: Verdict, *, code: str, log: str | None, more: int) -> None:
         """Count findings that are not spelt out any more."""
         if more:
@@ -157,6 +162,20 @@ class Findings:
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
     return max(verdicts, key=SEVERITY.__getitem__, default="OK")
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report on several shards: the worst of each axis, all logs, and all findings, worst first."""
+    if len(reports) == 1:
+        return reports[0]
+    findings = [finding for report in reports for finding in report.findings]
+    return Report(
+        **{axis: _worst([getattr(report, axis) for report in reports]) for axis in AXES},
+        size=sum(report.size for report in reports),
+        logs=tuple(log for report in reports for log in report.logs),
+        findings=tuple(sorted(findings, key=lambda f: (-SEVERITY[f.verdict], AXES.index(f.axis)))),
+        forks=tuple(fork for report in reports for fork in report.forks),
+    )
 
 
 class LogFindings:

@@ -26,7 +26,7 @@ from affidavit.tlog.note import parse_vkey
 from affidavit.tlog.rotation import KeyHistory, key_history, rotation_of
 from affidavit.tlog.tile import TILE_WIDTH, parse_tile_path
 
-_BUNDLE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
+BUNDLE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
 _ENTRIES = "tree/tile/entries/"
 
 
@@ -76,7 +76,7 @@ def _hand_overs(files: Files, names: set[str]) -> Iterator[ProjectCreate | KeyRo
     newest = {index: (width, name) for index, width, name in sorted(bundles)}
     for _, (width, name) in sorted(newest.items()):
         try:
-            entries = parse_bundle(files.read(f"logs/{SYSTEM_LOG}/{name}", bytes_max=_BUNDLE_BYTES_MAX), width)
+            entries = parse_bundle(files.read(f"logs/{SYSTEM_LOG}/{name}", bytes_max=BUNDLE_BYTES_MAX), width)
         except (UnusableFileError, FormatError):
             continue  # a finding when the log is examined
         yield from filter(None, map(_about_system, entries))

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from affidavit.ledger.shards import finished_shards
 from affidavit.prove.manifest import RootKey
 from affidavit.prove.memory import Memory
 from affidavit.prove.recall import Doubt
 from affidavit.prove.report import AXES, SEVERITY, Finding, Report
 from affidavit.prove.times import TimeRules
-from affidavit.prove.verify import Progress, Verification
+from affidavit.prove.verify import Progress, Verification, verify_directory
 
 
 def verify_since(
@@ -56,6 +57,20 @@ def verify_since(
         )
         return verification.run(pins, promises), verification.remember(made_us=made_us)
 
+    if finished_shards(data):
+        # Each shard follows from the one before it, so that they are judged together, and nothing is remembered.
+        held = () if memory is None else tuple(log.head.encode() for log in memory.logs.values())
+        whole = verify_directory(
+            data,
+            vkeys=vkeys,
+            pins=(*pins, *held),
+            promises=promises,
+            policy=policy,
+            rules=rules,
+            root_key=root_key,
+            progress=progress,
+        )
+        return whole, None
     if memory is None or reads_all:
         return run(everything=True)
     reason = "a promise may be kept by any leaf" if promises else ""

@@ -15,31 +15,36 @@ each other. Formats: docs/formats.md, section 11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from affidavit.errors import AffidavitError, LayoutError
 from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.layout import FORMAT_LINE
+from affidavit.ledger.shards import SHARDS_NAME, shard_log
 from affidavit.prove.account import Account
-from affidavit.prove.acts import check_acts, check_approvers
-from affidavit.prove.anchors import AnchorCheck, take_anchors
+from affidavit.prove.acts import Approvers, check_acts, check_approvers
+from affidavit.prove.anchors import AnchorCheck, Lost, take_anchors
 from affidavit.prove.files import Files, UnusableFileError
 from affidavit.prove.log import Examined, LogExamination
-from affidavit.prove.manifest import RootKey, check_manifest, read_manifests, revoked_in, system_vkeys
+from affidavit.prove.manifest import RootKey, check_manifest, of_shard, read_manifests, revoked_in, system_vkeys
 from affidavit.prove.memory import Memory, digest_of_manifest, digest_of_policy, digest_of_roots
 from affidavit.prove.past import Past, RulesOfMemory
 from affidavit.prove.pending import Staged, check_stages, check_write_ahead
 from affidavit.prove.pins import Pin, check_pins, read_pins
 from affidavit.prove.promises import HeldPromise, check_promises, read_promises
-from affidavit.prove.report import AXES, Findings, LogReport, Report
+from affidavit.prove.report import AXES, Finding, Findings, LogReport, Report, merged
 from affidavit.prove.rotations import check_rotations, history_of_system
+from affidavit.prove.shards import ExaminedShard, Shard, check_chain, check_names, find_shards, keys_of_shards
 from affidavit.prove.times import TimeRules, check_age
 from affidavit.text import b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, parse_vkeys_file
-from affidavit.tlog.note import NOTE_SIZE_MAX, encode_base64, format_vkey, parse_vkey
+from affidavit.tlog.manifest import Manifest
+from affidavit.tlog.note import NOTE_SIZE_MAX, VerifierKey, encode_base64, format_vkey, parse_vkey
 from affidavit.tlog.policy import parse_policy
 from affidavit.tlog.rotation import KeyHistory, key_history
 
@@ -75,16 +80,77 @@ def verify_directory(
         LayoutError: There is no directory at `data`.
         FormatError: `vkeys` is no vkeys file, `policy` no policy, or the root key none.
     """
-    verification = Verification(data, vkeys=vkeys, policy=policy, rules=rules, root_key=root_key, progress=progress)
-    return verification.run(pins, promises)
+    if not data.is_dir():
+        raise LayoutError(
+            f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
+        )
+    findings = Findings()
+    manifest = read_manifests(root_key, findings) if root_key is not None else None
+    given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
+    shards = find_shards(data)
+    keys = keys_of_shards(shards, given) if len(shards) > 1 else {shards[-1].number: given}
+    runs = [
+        Verification(
+            shard.directory,
+            vkeys=None,
+            policy=policy,
+            rules=rules,
+            progress=progress,
+            place=Place(shard.number, shard is shards[-1], keys.get(shard.number), manifest),
+        )
+        for shard in shards
+    ]
+    newest = runs[-1].findings
+    newest.take(findings)
+    check_names(data, newest, newest=shards[-1].number)
+    known, held = read_pins(pins, newest), read_promises(promises, newest)
+    for run, (its_pins, its_promises) in zip(runs, _by_shard(shards, known, held), strict=True):
+        run.examine(its_pins, its_promises)
+    lost = check_chain(shards, {run.number: run.examined() for run in runs}, keys_of=_system_keys(runs))
+    log_keys = [key for run in runs for key in run.log_keys()]
+    for run in runs:
+        run.conclude(lost.get(run.number, {}), log_keys)
+    return merged([run.report() for run in runs])
+
+
+def _system_keys(runs: Sequence[Verification]) -> Callable[[int], KeyHistory | None]:
+    found = {run.number: run.system_keys() for run in runs}
+    return found.get
+
+
+def _by_shard(
+    shards: Sequence[Shard], pins: Sequence[Pin], promises: Sequence[HeldPromise]
+) -> Iterator[tuple[list[Pin], list[HeldPromise]]]:
+    """Pins and promises of the logs of each shard; those of no log that is here go to the newest, which says so."""
+    elsewhere = frozenset().union(*(shard.origins for shard in shards[:-1]))
+    for shard in shards:
+        is_newest = shard is shards[-1]
+
+        def belongs(origin: str, shard: Shard = shard, is_newest: bool = is_newest) -> bool:  # noqa: FBT001
+            return origin not in elsewhere if is_newest else origin in shard.origins
+
+        yield (
+            [pin for pin in pins if belongs(pin.states.origin)],
+            [promise for promise in promises if belongs(promise.states.record.origin)],
+        )
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
     """Progress that is told to nobody."""
 
 
+class Place(NamedTuple):
+    """Which shard a directory is among those of a ledger, and what was found out about it beforehand."""
+
+    number: int
+    is_newest: bool
+    vkeys: LogVkeys | None
+    manifest: Manifest | None
+    """What the root key says of all logs of all shards."""
+
+
 class Verification:
-    """One run over one directory, arguments as of `verify_directory`.
+    """One run over one shard, arguments as of `verify_directory`; `run`, or `examine` → `conclude` → `report`.
 
     `memory` is of an earlier run: what was verified then is not read again, unless `Doubt` is raised. Its heads are
     pins, also where `reads_all` makes this run read everything.
@@ -101,14 +167,23 @@ class Verification:
         progress: Progress | None = None,
         memory: Memory | None = None,
         reads_all: bool = False,
+        place: Place | None = None,
     ) -> None:
         if not data.is_dir():
             raise LayoutError(
                 f"{data} is not a directory, so there is no ledger to verify; name one, or set AFFIDAVIT_DATA"
             )
-        self._findings: Final = Findings()
-        self._manifest: Final = read_manifests(root_key, self._findings) if root_key is not None else None
-        self._vkeys: Final = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(self._manifest)
+        self.findings: Final = Findings()
+        self._findings: Final = self.findings
+        if place is None:
+            manifest = read_manifests(root_key, self.findings) if root_key is not None else None
+            given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
+            place = Place(1, is_newest=True, vkeys=given, manifest=manifest)
+        self.number: Final = place.number
+        self._is_newest: Final = place.is_newest
+        self._place: Final = "" if place.is_newest else f"{SHARDS_NAME}/{place.number}: "
+        self._manifest: Final = None if place.manifest is None else of_shard(place.manifest, place.number)
+        self._vkeys: Final = place.vkeys
         self._policy: Final = parse_policy(policy) if policy is not None else None
         self._rules: Final = rules or TimeRules()
         self._past: Final = Past(
@@ -121,7 +196,9 @@ class Verification:
                 manifest=digest_of_manifest(self._manifest),
             ),
         )
-        self._files: Final = Files(data, settled=self._past.sizes)
+        self._files: Final = Files(data, settled=self._past.sizes, is_shard=not place.is_newest)
+        self._lists: list[Approvers] = []
+        self._pins: Sequence[Pin] = ()
         self._examinations: Final[dict[str, LogExamination]] = {}
         self._anchored: Final[dict[str, int | None]] = {}
         self._logs: Final[dict[str, Examined]] = {}
@@ -134,7 +211,15 @@ class Verification:
         self._not_witnesses: list[str] = []
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
-        """Verify, and report."""
+        """Verify a ledger of one shard, and report."""
+        known = [*self._past.pins(), *read_pins(pins, self._findings)]
+        self.examine(known, read_promises(promises, self._findings))
+        self.conclude({}, self.log_keys())
+        return self.report()
+
+    def examine(self, pins: list[Pin], promises: list[HeldPromise]) -> None:
+        """Read every log, and what lies beside them."""
+        self._pins, self._promises = pins, promises
         findings = self._findings.for_log(None)
         names = self._files.list(self._findings)
         self._check_format()
@@ -143,27 +228,40 @@ class Verification:
         for shard in sorted({name.rpartition("/")[0] for name in names[""] if name.startswith("damaged/")}):
             what = f"{shard}: a write-ahead shard that was damaged once durable, kept as evidence; it was not read"
             findings.warn("DAMAGED-WAL", what)
-        known = [*self._past.pins(), *read_pins(pins, self._findings)]
-        self._promises = read_promises(promises, self._findings)
         of_system = names.pop(SYSTEM_LOG, set())
         if self._vkeys is not None:
             names_of_system, stated = self._past.unsettled(SYSTEM_LOG, of_system), self._past.hand_overs()
             keys = history_of_system(self._files, names_of_system, self._vkeys, known=stated)
             self._keys[SYSTEM_LOG] = revoked_in(keys, self._manifest, SYSTEM_LOG)
-        self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), known)
+        self._examine(SYSTEM_LOG, of_system, self._keys.get(SYSTEM_LOG), pins)
         self._hear_rotations()
         for log in sorted(name for name in names if name):
-            self._examine(log, names[log], self._project_keys(log), known)
+            self._examine(log, names[log], self._project_keys(log), pins)
         self._check_own_creation()
         self._check_roster()
         self._check_acts()
         self._check_configuration(names[""])
-        self._check_anchors(known)
+
+    def conclude(self, lost: Mapping[str, Lost], log_keys: Sequence[VerifierKey]) -> None:
+        """Hold what others have of it against it, `lost` aside; no witness may have one of `log_keys`."""
+        self._check_anchors(self._pins, lost, log_keys)
         check_promises(
             self._promises, logs=self._logs, keys_of=self._keys.get, files=self._files, findings=self._findings
         )
         self._files.check_leftovers(self._findings)
-        return self._report()
+
+    def examined(self) -> ExaminedShard:
+        """What the other shards need to know of it."""
+        return ExaminedShard(self.number, self._logs, self._lists, self._findings)
+
+    def system_keys(self) -> KeyHistory | None:
+        """All keys of its system log."""
+        return self._keys.get(SYSTEM_LOG)
+
+    def log_keys(self) -> list[VerifierKey]:
+        """All keys that any log of it ever had."""
+        pairs = [vkeys for keys in self._keys.values() for _, vkeys in keys.generations]
+        return [key for pair in pairs for key in (pair.ed25519, pair.mldsa44)]
 
     @property
     def _system(self) -> Account:
@@ -187,7 +285,7 @@ class Verification:
         sizes = {pin.states.size for pin in pins} | self._anchors[log].keys()
         if log != SYSTEM_LOG:
             sizes.update(row.size for row in self._system.roster if row.project == log)
-        progress = self._progress
+        progress, called = self._progress, shard_log(log, self.number)
         examination = LogExamination(
             self._files,
             names=names,
@@ -195,7 +293,7 @@ class Verification:
             staged=self._staged.get(log, []),
             rules=self._rules,
             findings=findings,
-            progress=(lambda done, total: progress(log, done, total)) if progress is not None else _nobody_watches,
+            progress=(lambda done, total: progress(called, done, total)) if progress is not None else _nobody_watches,
             wanted=frozenset(held.digest for held in self._promises),
             memory=self._past.log(log),
         )
@@ -204,21 +302,16 @@ class Verification:
         self._logs[log] = examination.run(sizes)
         check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
-    def _check_anchors(self, pins: list[Pin]) -> None:
+    def _check_anchors(self, pins: Sequence[Pin], lost: Mapping[str, Lost], log_keys: Sequence[VerifierKey]) -> None:
         """Pins and anchors, once all logs are known: no witness may have a key of any of them."""
-        logs = list(self._logs.values())
-        pinned = check_pins(pins, logs=logs, files=self._files, keys_of=self._keys.get, findings=self._findings)
-        pairs = [vkeys for keys in self._keys.values() for _, vkeys in keys.generations]
-        check = AnchorCheck(
-            self._files,
-            policy=self._policy,
-            log_keys=[key for pair in pairs for key in (pair.ed25519, pair.mldsa44)],
-            findings=self._findings,
-        )
+        logs, findings = list(self._logs.values()), self._findings
+        keys = self._keys | {log: keys for log, one in lost.items() if (keys := one.keys(self._keys.get(log)))}
+        pinned = check_pins(pins, logs=logs, files=self._files, keys_of=keys.get, findings=findings, lost=lost)
+        check = AnchorCheck(self._files, policy=self._policy, log_keys=log_keys, findings=findings)
         self._past.require_same_witnesses(check.not_witnesses)
         for log in logs:
             names, before = self._past.anchors(log.name, self._anchors[log.name])
-            anchors = check.check(log, names, self._keys.get(log.name), before)
+            anchors = check.check(log, names, keys.get(log.name), before, lost=lost.get(log.name))
             check.conclude(log, anchors, pinned=pinned.get(log.name))
             self._anchored[log.name] = anchors.counted
         self._not_witnesses = check.not_witnesses
@@ -305,12 +398,13 @@ class Verification:
     def _check_acts(self) -> None:
         """Erasures and holds of every log, by those whom the system log lets approve."""
         system = self._logs[SYSTEM_LOG]
-        lists = check_approvers(system.account, origin=system.origin or "", findings=self._findings.for_log(SYSTEM_LOG))
+        of_system = self._findings.for_log(SYSTEM_LOG)
+        self._lists = check_approvers(system.account, origin=system.origin or "", findings=of_system)
         for log in self._logs.values():
-            check_acts(log.account, lists, origin=log.origin or "", findings=self._findings.for_log(log.name))
+            check_acts(log.account, self._lists, origin=log.origin or "", findings=self._findings.for_log(log.name))
 
     def _check_configuration(self, names: set[str]) -> None:
-        if CONFIG_NAME not in names:
+        if CONFIG_NAME not in names or not self._is_newest:
             return
         findings = self._findings.for_log(SYSTEM_LOG)
         recorded = self._system.config.sha256 if self._system.config is not None else None
@@ -348,11 +442,12 @@ class Verification:
 
     # --- the report ----------------------------------------------------------------------------------------------
 
-    def _report(self) -> Report:
+    def report(self) -> Report:
+        """The verdicts on this shard; its logs are called as they are among those of all."""
         findings = self._findings
         logs = tuple(
             LogReport(
-                log=log.name,
+                log=shard_log(log.name, self.number),
                 origin=log.origin,
                 size=log.size,
                 root=encode_base64(log.root) if log.root is not None else None,
@@ -364,6 +459,12 @@ class Verification:
             **{axis: findings.overall(axis) for axis in AXES},
             size=sum(log.size for log in logs),
             logs=logs,
-            findings=findings.sorted(),
-            forks=tuple(findings.forks),
+            findings=tuple(_seen_from_outside(finding, self._place, self.number) for finding in findings.sorted()),
+            forks=tuple(msgspec.structs.replace(fork, log=shard_log(fork.log, self.number)) for fork in findings.forks),
         )
+
+
+def _seen_from_outside(finding: Finding, place: str, number: int) -> Finding:
+    """A finding on one shard, among those of all."""
+    log = None if finding.log is None else shard_log(finding.log, number)
+    return msgspec.structs.replace(finding, log=log, what=place + finding.what)

@@ -16,15 +16,20 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from affidavit.config import Masking
 from affidavit.crypt.commitment import NULL
 from affidavit.crypt.keyring import Keyring
 from affidavit.errors import AccessRefusedError, FormatError, KeyMissingError, NotFoundError
-from affidavit.event import FOLLOW, AccessMeta
+from affidavit.event import APPROVERS_CHANGE, FOLLOW, SYSTEM_LOG, AccessMeta
 from affidavit.ledger.channel import Reply
 from affidavit.ledger.leaf import Leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.ledger.shards import log_of_shard
+from affidavit.seal.approving import approvers_in_force, require_in_order
 from affidavit.seal.disclosure import disclose, parse_field_names
+from affidavit.seal.finished import FinishedLog, open_finished
 from affidavit.seal.following import GATHER_BYTES_MAX, GATHER_LEAVES_MAX, Gatherer, opened
+from affidavit.seal.log import SealedLog
 from affidavit.seal.mask_hand import MaskHand, MaskQuestion, Wanted
 from affidavit.seal.opening import Opener, require_fresh
 from affidavit.seal.recent import RecentRecords
@@ -75,6 +80,12 @@ class _Rotate(msgspec.Struct, frozen=True, tag_field="op", tag="rotate"):
     log: str
 
 
+class _Approvers(msgspec.Struct, frozen=True, tag_field="op", tag="approvers"):
+    """Who may approve; with `data`, who may from here on (`approvers.change`)."""
+
+    data: dict[str, Any] | None = None
+
+
 class _Status(msgspec.Struct, frozen=True, tag_field="op", tag="status"):
     pass
 
@@ -112,6 +123,7 @@ class Desk:
         self._openers: dict[str, Opener] = {}
         self._gatherers: dict[str, Gatherer] = {}
         self._followers: dict[str, _Follower] = {}
+        self._finished: Final = open_finished(sealer.data.directory)
 
     @property
     def must_end(self) -> bool:
@@ -121,7 +133,7 @@ class Desk:
     def answer(self, body: dict[str, Any]) -> Reply | Later:
         """Answer one request; errors are `AffidavitError`."""
         try:
-            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Rotate | _Status)
+            request = msgspec.convert(body, _Open | _Follow | _Rows | _Spell | _Rotate | _Approvers | _Status)
         except msgspec.ValidationError as error:
             message = "the sealer does not know this question; nothing was opened"
             raise FormatError(message) from error
@@ -131,6 +143,8 @@ class Desk:
             return self._spell(request)
         if isinstance(request, _Rotate):
             return self._rotate(request)
+        if isinstance(request, _Approvers):
+            return self._approvers(request)
         if isinstance(request, _Follow):
             return self._follow(request)
         if isinstance(request, _Rows):
@@ -151,7 +165,10 @@ class Desk:
         follower = self._followers.get(request.follower)
         if follower is None or request.start < follower.start:
             return None
-        size = self._sealer.logs[follower.log].writer.size
+        log = self._logs(follower.log)
+        if log is None:
+            return None
+        size = log.writer.size
         end = min(size, request.start + GATHER_LEAVES_MAX)
         recent = self._gatherers[follower.log].recent  # that of a log is there before its first follower
         items = recent.run(request.start, end=end, bytes_max=GATHER_BYTES_MAX)
@@ -159,16 +176,32 @@ class Desk:
 
     def _spell(self, request: _Spell) -> Later:
         """How the masked text of a log has what somebody looks for; it opens nothing, and tells only who knows it."""
-        if request.log not in self._sealer.logs or len(request.texts) > TEXTS_MAX:
+        if self._logs(request.log) is None or len(request.texts) > TEXTS_MAX:
             message = f"at most {TEXTS_MAX} texts of one log that exists are masked at once; nothing was"
             raise AccessRefusedError(message)
-        key, masking = self._key(request.log), self._sealer.settings.masking_of(request.log)
+        key, masking = self._key(request.log), self._masking(request.log)
         question = MaskQuestion("texts", request.log, key, masking, [], request.texts)
         return lambda: Reply({}, (self._mask_hand.mask(question),))
 
     def _key(self, log: str) -> bytes:
-        """That of the placeholders of a log."""
-        return self._ring.digest_key(f"mask/{log}")
+        """That of the placeholders of a log, the same in all its shards."""
+        return self._ring.digest_key(f"mask/{log_of_shard(log)[0]}")
+
+    def _masking(self, log: str) -> Masking:
+        return self._sealer.settings.masking_of(log_of_shard(log)[0])
+
+    def _logs(self, name: str) -> SealedLog | FinishedLog | None:
+        """A log by the name that it has among those of all shards."""
+        log, number = log_of_shard(name)
+        if number == self._sealer.data.shard:
+            return self._sealer.logs.get(log)
+        return self._finished.get(name)
+
+    def _log(self, name: str) -> SealedLog | FinishedLog:
+        log = self._logs(name)
+        if log is None:
+            raise NotFoundError(f"there is no log {name!r}; nothing was opened")
+        return log
 
     def _status(self) -> Reply:
         sealer = self._sealer
@@ -195,6 +228,19 @@ class Desk:
         self._keys_changed()
         return Reply({"log": request.log, "after": rotation.after, "vkeys": list(rotation.vkeys)})
 
+    def _approvers(self, request: _Approvers) -> Reply:
+        """The list in force; a new one is published before this is answered."""
+        sealer = self._sealer
+        system = sealer.logs[SYSTEM_LOG]
+        if request.data is not None:
+            sealer.settle()  # what is read below is published
+            require_in_order(request.data, system=system, now_us=self._clock_us())
+            system.add_own(APPROVERS_CHANGE, request.data)
+            sealer.settle()
+        found = approvers_in_force(system)
+        shown = {} if found is None else {"index": found.index, "approvers": found.approvers}
+        return Reply({"origin": system.writer.origin} | shown)
+
     def _open(self, request: _Open) -> Reply | Later:
         return self._opened(self._access(request.shard, request.record))
 
@@ -213,7 +259,7 @@ class Desk:
 
     def _follow(self, request: _Follow) -> Reply:
         meta = self._access(request.shard, request.record)
-        log = self._sealer.logs.get(meta.log)
+        log = self._logs(meta.log)
         if log is None or meta.view != "masked" or meta.query != FOLLOW or len(meta.leaves) != 1:
             message = "this access event is no follower's; nothing was opened"
             raise AccessRefusedError(message)
@@ -229,7 +275,7 @@ class Desk:
         if follower is None or request.start < follower.start:
             message = "no sealed access event covers these rows; nothing was opened. Follow again"
             raise AccessRefusedError(message)
-        size = self._sealer.logs[follower.log].writer.size
+        size = self._log(follower.log).writer.size
         return self._followed(follower.log, self._gatherer(follower.log).gather(request.start, size=size), size=size)
 
     def _followed(self, log: str, items: Sequence[Unmasked], *, size: int) -> Reply | Later:
@@ -244,7 +290,7 @@ class Desk:
         return self._masked({"count": len(items), "size": size}, questions)
 
     def _question(self, wanted: Wanted, log: str, items: Sequence[Unmasked], *, calm: bool = False) -> MaskQuestion:
-        key, masking = self._key(log), self._sealer.settings.masking_of(log)
+        key, masking = self._key(log), self._masking(log)
         return MaskQuestion(wanted, log, key, masking, list(items), calm=calm)
 
     def _masked(self, body: dict[str, Any], questions: Sequence[MaskQuestion]) -> Reply | Later:
@@ -256,7 +302,7 @@ class Desk:
     def _gatherer(self, name: str) -> Gatherer:
         gatherer = self._gatherers.get(name)
         if gatherer is None:
-            log = self._sealer.logs[name]
+            log = self._log(name)
             if log.recent is None:
                 log.recent = RecentRecords()
             gatherer = self._gatherers[name] = Gatherer(
@@ -267,12 +313,12 @@ class Desk:
     def _opener(self, name: str) -> Opener:
         opener = self._openers.get(name)
         if opener is None:
-            log = self._sealer.logs[name]
+            log = self._log(name)
             opener = self._openers[name] = Opener(layout=log.writer.layout, origin=log.writer.origin, ring=self._ring)
         return opener
 
     def _opened(self, meta: AccessMeta) -> Reply | Later:
-        log = self._sealer.logs.get(meta.log)
+        log = self._logs(meta.log)
         # Counted while it grows: a list of ranges is short, and what it names may not be.
         leaves = list(islice(chain.from_iterable(range(start, end) for start, end in meta.leaves), LEAVES_MAX + 1))
         if log is None or len(leaves) > LEAVES_MAX:

@@ -108,7 +108,7 @@ def _opens(  # noqa: PLR0917 - everything that a record is opened with
     segment = index // SEGMENT_LEAVES
     at = len(SHEET_MAGIC) + index % SEGMENT_LEAVES * ROW_BYTES
     try:
-        scope = ring.scope(Kind.SHEET, layout.name, str(segment), str(_FIRST_VERSION))
+        scope = ring.scope(Kind.SHEET, layout.called, str(segment), str(_FIRST_VERSION))
         sheet_key = AESGCM(ring.find(Kind.SHEET, scope).key)
         associated = place.row(index, version=_FIRST_VERSION)
         row = parse_row(unseal(sheet_key, sheet[at : at + ROW_BYTES], associated=associated))

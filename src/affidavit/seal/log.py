@@ -288,7 +288,8 @@ class SealedLog:
         """State that belongs to the segment of the next leaf."""
         self.next_leaf = self.writer.size
         segment, version = self.writer.segment, self.writer.sheet_version
-        key = self._ring.key_for(Kind.SHEET, self._ring.scope(Kind.SHEET, self.name, str(segment), str(version)))
+        called = self.writer.layout.called  # two shards have the same segments, and no sheet key in common
+        key = self._ring.key_for(Kind.SHEET, self._ring.scope(Kind.SHEET, called, str(segment), str(version)))
         self._sheet_aead = AESGCM(key.key)
         self._body_end = self.writer.body_at
         rows = self.writer.size % SEGMENT_LEAVES

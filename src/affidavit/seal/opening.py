@@ -246,7 +246,7 @@ class Opener:
         version = segment.version
         at = len(SHEET_MAGIC) + index % SEGMENT_LEAVES * ROW_BYTES
         sealed = segment.read("sheet", at, ROW_BYTES)
-        scope = self._ring.scope(Kind.SHEET, self._layout.name, str(index // SEGMENT_LEAVES), str(version))
+        scope = self._ring.scope(Kind.SHEET, self._layout.called, str(index // SEGMENT_LEAVES), str(version))
         key = self._ring.find(Kind.SHEET, scope)
         row = parse_row(unseal(AESGCM(key.key), sealed, associated=self._place.row(index, version=version)))
         if row is None:

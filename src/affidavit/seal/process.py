@@ -23,6 +23,7 @@ from affidavit.config import LoadedConfig, Masking
 from affidavit.crypt.keyring import FileKms, Keyring
 from affidavit.crypt.sealing import SealingKeys
 from affidavit.errors import AffidavitError, CorruptionError, SealingError
+from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.channel import Peer, Reply, Server
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.frame import HEADER_BYTES_MAX, file_name, parse_file_header
@@ -30,12 +31,13 @@ from affidavit.ledger.kernel_clock import kernel_estimate
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.lifeline import Lifeline
 from affidavit.ledger.places import Places, read_installation
-from affidavit.ledger.promise_key import read_promise_vkey
+from affidavit.ledger.promise_key import publish_promise_key, read_promise_vkey
 from affidavit.ledger.public_keys import publish_keys
+from affidavit.ledger.shards import shard_log
 from affidavit.ledger.signing import SignerClient, SignerDoor
 from affidavit.ledger.watermark import Watermark
 from affidavit.mask import policy_digest
-from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, say
+from affidavit.notice import EPOCH_CLOSED, KEY_KEK_ROTATED, KEY_SEALING_DESTROYED, KEY_SEALING_ROTATED, SHARD_BEGUN, say
 from affidavit.seal.desk import Desk, Later
 from affidavit.seal.figures import SealerFigures
 from affidavit.seal.hand import HelpingHand
@@ -47,6 +49,7 @@ from affidavit.seal.sealer import Sealer
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.slots import canonical
 from affidavit.seal.timekeeping import Timekeeping
+from affidavit.seal.turning import Succession, turn_when_due
 from affidavit.settings.signer import Signer as SignerSettings
 from affidavit.settings.signer import user_id
 from affidavit.text import b64u
@@ -81,6 +84,7 @@ def run(
     publish: Callable[[SealerFigures], None] | None = None,
 ) -> None:
     """Seal until the lifeline says otherwise. `publish` says where the sealer's figures go."""
+    _turn(places, config, disk)
     ring, keys, sealer = build(places=places, config=config, disk=disk)
     sealer.start()
     publish_vkeys(places, sealer, disk=disk)
@@ -151,11 +155,9 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
     )
     client = SignerClient(signer_door(places, config.config.signer))
     sealer = Sealer(
-        data=DataLayout(places.data),
+        data=DataLayout(places.data, shard=places.shard),
         ring=ring,
-        signing=SigningService(
-            create=client.create, sign=client.sign, rotate=client.rotate, rotations=client.rotations
-        ),
+        signing=_signing(client, places.shard),
         private_key=keys.private,
         settings=_settings(places, config),
         clock_us=_clock_us,
@@ -165,6 +167,38 @@ def build(*, places: Places, config: LoadedConfig, disk: Disk) -> tuple[Keyring,
         timekeeping=Timekeeping(clock_us=_clock_us, mono_us=_mono_us, estimate=kernel_estimate),
     )
     return ring, keys, sealer
+
+
+def _turn(places: Places, config: LoadedConfig, disk: Disk) -> None:
+    """Begin a new shard, if that is due: before anything is opened, and while nobody else writes."""
+    installation = read_installation(places.keys)
+    if installation is None:
+        return
+    client, configured = SignerClient(signer_door(places, config.config.signer)), config.config.log
+    number = turn_when_due(
+        places,
+        Succession(create=client.create, successor=client.successor, succeed=client.succeed),
+        prefix=installation.origin_prefix(configured.origin_prefix, shard=1),
+        yearly=configured.yearly_shards,
+        now_us=_clock_us(),
+        disk=disk,
+    )
+    if number is not None:
+        publish_promise_key(
+            places, prefix=installation.origin_prefix(configured.origin_prefix, shard=number), disk=disk
+        )
+        say(_log, SHARD_BEGUN, "a new shard begins", shard=number)
+
+
+def _signing(client: SignerClient, number: int) -> SigningService:
+    """The signer, as it is seen from one shard: there the logs have their plain names."""
+    return SigningService(
+        create=lambda log, origin: client.create(shard_log(log, number), origin),
+        sign=lambda log, *what: client.sign(shard_log(log, number), *what),
+        rotate=lambda log, after: client.rotate(shard_log(log, number), after),
+        rotations=lambda log: client.rotations(shard_log(log, number)),
+        beginning=lambda: client.beginning(shard_log(SYSTEM_LOG, number)),
+    )
 
 
 def signer_door(places: Places, settings: SignerSettings) -> SignerDoor:
@@ -183,7 +217,7 @@ def _settings(places: Places, loaded: LoadedConfig) -> SealerSettings:
     names = config.names
     masking = {name: project.masking for name, project in config.projects.items()}
     return SealerSettings(
-        origin_prefix=installation.origin_prefix(config.log.origin_prefix),
+        origin_prefix=installation.origin_prefix(config.log.origin_prefix, shard=places.shard),
         projects=tuple(config.projects),
         names=Names(
             apps=frozenset(names.apps),
@@ -303,7 +337,8 @@ def _answer(desk: Desk, question: Question, lose: Callable[[Exception], None]) -
 
 def publish_vkeys(places: Places, sealer: Sealer, *, disk: Disk) -> None:
     """Write down the public keys of each log, all generations of them."""
-    publish_keys(places, {name: log.writer.keys for name, log in sealer.logs.items()}, disk=disk)
+    keys = {log.writer.layout.called: log.writer.keys for log in sealer.logs.values()}
+    publish_keys(places, keys, disk=disk)
 
 
 def _rotate_keys(ring: Keyring, keys: SealingKeys, places: Places) -> None:

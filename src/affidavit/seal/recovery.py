@@ -12,10 +12,12 @@ import msgspec
 
 from affidavit.errors import LayoutError
 from affidavit.event import (
+    APPROVERS_CHANGE,
     EPOCH_CLOSE,
     EPOCH_OPEN,
     GAP,
     LLM_RESPONSE,
+    NUMBER_MAX,
     PROJECT_CREATE,
     SOURCE_LOST,
     SOURCE_STOP,
@@ -25,8 +27,9 @@ from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import FORMAT_LINE, DataLayout
 from affidavit.ledger.leaf import Leaf, Source, parse_leaf
 from affidavit.ledger.reader import LogReader
+from affidavit.ledger.signer import SavedSuccession
 from affidavit.ledger.stage import Part
-from affidavit.seal.log import SEALER_ID
+from affidavit.seal.log import SEALER_ID, SealedLog
 
 CLOCK_MARGIN_US: Final = 2 * 3600 * 1_000_000
 """Leaves this much older than the oldest write-ahead file may still be of its records, if the clock was stepped back.
@@ -123,6 +126,16 @@ def known_projects(reader: LogReader, *, size: int) -> dict[str, str]:
             break
     origins.pop(SYSTEM_LOG, None)
     return origins
+
+
+def begin_shard(system: SealedLog, beginning: SavedSuccession | None) -> None:
+    """Say what a shard follows, and who may approve, as it was said in the one before."""
+    if beginning is None:
+        return
+    system.add_own(beginning.kind, beginning.data)
+    if beginning.approvers:
+        facts = {"approvals": [], "approvers": beginning.approvers, "expires_us": NUMBER_MAX, "previous": None}
+        system.add_own(APPROVERS_CHANGE, facts)
 
 
 def create_directories(data: DataLayout, *, disk: Disk) -> None:

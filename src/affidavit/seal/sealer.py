@@ -45,7 +45,14 @@ from affidavit.seal.prepare import Prepared, Preparing
 from affidavit.seal.preparer import Job, Result
 from affidavit.seal.randomness import Randomness
 from affidavit.seal.recount import recount_at_start
-from affidavit.seal.recovery import Recovered, create_directories, created_projects, known_projects, recover
+from affidavit.seal.recovery import (
+    Recovered,
+    begin_shard,
+    create_directories,
+    created_projects,
+    known_projects,
+    recover,
+)
 from affidavit.seal.settings import SealerSettings, SigningService
 from affidavit.seal.shard import SealingShard, remove_unborn_shard
 from affidavit.seal.timekeeping import Timekeeping
@@ -242,6 +249,7 @@ class Sealer:
         system = self.logs[SYSTEM_LOG]
         if system.next_leaf == 0:
             self._record_project(SYSTEM_LOG, system.writer.origin)
+            begin_shard(system, self._signing.beginning())
         announce_rotations(self.logs, self._signing.rotations, publish=self._publish)
         self._open_epoch(SYSTEM_LOG)
         self._policy = system.add_own(CONFIG_CHANGE, self.settings.policy)

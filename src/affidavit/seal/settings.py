@@ -8,9 +8,14 @@ from typing import Any
 import msgspec
 
 from affidavit.config import Masking
-from affidavit.ledger.signer import SavedRotation
+from affidavit.ledger.signer import SavedRotation, SavedSuccession
 from affidavit.seal.names import Names
 from affidavit.tlog.checkpoint import Checkpoint
+
+
+def _no_beginning() -> SavedSuccession | None:
+    """Of the first shard, and of those who have never heard of another."""
+    return None
 
 
 class SigningService(msgspec.Struct, frozen=True):
@@ -24,6 +29,8 @@ class SigningService(msgspec.Struct, frozen=True):
     """`(log, size)` → the hand-over to new keys, for heads of more leaves."""
     rotations: Callable[[str], tuple[SavedRotation, ...]]
     """All hand-overs of a log."""
+    beginning: Callable[[], SavedSuccession | None] = _no_beginning
+    """With what the shard begins, behind its `project.create`; ``None`` for the first."""
 
 
 class SealerSettings(msgspec.Struct, frozen=True, kw_only=True):

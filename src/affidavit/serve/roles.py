@@ -135,13 +135,19 @@ def _timestamps(post: Post) -> list[TimestampAttestor]:
     if settings.url is None or settings.certificates is None:
         return []
     from affidavit.ledger.directory import Disk
+    from affidavit.ledger.shards import shard_log
     from affidavit.ledger.timestamping import Authority
     from affidavit.tlog.certificate import parse_roots
     from affidavit.witness.stamping import TimestampAttestor
 
     roots = parse_roots(post.loaded.beside(settings.certificates).read_bytes())
     authority = Authority(settings.url, roots)
-    return [TimestampAttestor(authority, public=post.places.public, random=os.urandom, disk=Disk())]
+    places = post.places
+
+    def called(log: str) -> str:
+        return shard_log(log, places.shard)  # asked each time: the sealer may begin a shard after us
+
+    return [TimestampAttestor(authority, public=places.public, called=called, random=os.urandom, disk=Disk())]
 
 
 def _worker() -> Role:

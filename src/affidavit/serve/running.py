@@ -77,9 +77,8 @@ def run_service(
     try:
         leased(lease)
         _require_signer_apart(lease, loaded)
-        publish_promise_key(
-            places, prefix=lease.installation.origin_prefix(loaded.config.log.origin_prefix), disk=Disk()
-        )
+        prefix = lease.installation.origin_prefix(loaded.config.log.origin_prefix, shard=places.shard)
+        publish_promise_key(places, prefix=prefix, disk=Disk())
         return _supervise(
             lease,
             loaded,

@@ -51,7 +51,7 @@ class Revoked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LogEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One log: its keys by generation, from the first, and what is revoked of them."""
 
-    log: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
+    log: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}(?:@(?:[2-9]|[1-9][0-9]{1,3}))?\Z")]
     origin: Text
     generations: Annotated[tuple[Generation, ...], Meta(min_length=1, max_length=GENERATIONS_MAX)]
     revoked: tuple[Revoked, ...]

@@ -152,13 +152,17 @@ def verify_rotation(rotation: Rotation, *, old: LogVkeys) -> None:
     if rotation.vkeys.origin != old.origin or rotation.vkeys == old:
         raise SignatureError("the new keys of a rotation are another log's, or the old ones")
     text = rotation_text(after=rotation.after, vkeys=rotation.vkeys)
+    verify_four(text, rotation.signatures, old=old, new=rotation.vkeys, what="a rotation")
+
+
+def verify_four(text: bytes, signatures: tuple[bytes, ...], *, old: LogVkeys, new: LogVkeys, what: str) -> None:
+    """Check the signatures of both pairs over one text; raises `SignatureError`, which names the first wrong one."""
     names = ("old Ed25519", "old ML-DSA-44", "new Ed25519", "new ML-DSA-44")
-    pairs = (old, rotation.vkeys)
-    keys = [key.public_key for vkeys in pairs for key in (vkeys.ed25519, vkeys.mldsa44)]
-    for place, (name, key, signature) in enumerate(zip(names, keys, rotation.signatures, strict=True)):
+    keys = [key.public_key for vkeys in (old, new) for key in (vkeys.ed25519, vkeys.mldsa44)]
+    for place, (name, key, signature) in enumerate(zip(names, keys, signatures, strict=True)):
         holds = _verify_mldsa44(key, text, signature) if place % 2 else _verify_ed25519(key, text, signature)
         if not holds:
-            raise SignatureError(f"a rotation is not signed by the {name} key")
+            raise SignatureError(f"{what} is not signed by the {name} key")
 
 
 def _verify_ed25519(key: bytes, text: bytes, signature: bytes) -> bool:

@@ -23,7 +23,7 @@ _KIND: Final = ".tsr"
 
 
 class TimestampAttestor:
-    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the vkeys of our logs."""
+    """Has epoch heads stamped by one authority; an `attestor.Attestor`. `public` has the keys of our logs."""
 
     name: Final = AUTHORITY
     epochs_only: Final = True
@@ -36,9 +36,12 @@ class TimestampAttestor:
         random: Callable[[int], bytes],
         disk: Disk,
         post: Post | None = None,
+        called: Callable[[str], str] = str,
     ) -> None:
+        """`called` gives the name that a log has among those of all shards."""
         self._authority: Final = authority
         self._public: Final = public
+        self._called: Final = called
         self._random: Final = random
         self._disk: Final = disk
         self._post: Final = post
@@ -66,7 +69,7 @@ class TimestampAttestor:
         """See `Attestor`: each question has a connection of its own."""
 
     def _keys(self, log: str) -> KeyHistory:
-        found = published_keys(self._public, log)
+        found = published_keys(self._public, self._called(log))
         if found is None:
             raise NotFoundError(f"the keys of log {log} are not published yet; it is stamped later")
         return found

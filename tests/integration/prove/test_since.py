@@ -310,6 +310,8 @@ def test_the_command(
     assert "REMEMBERED [default]: entries below" in said
     code, said = run(str(installation.data.directory), "--full")
     assert (code, "REMEMBERED" in said) == (0, False)
+    assert cli.run(["verify", str(before), "--full"]) == 2
+    assert "nothing without --since" in " ".join(capsys.readouterr().err.split())
     code, said = run(str(before))
     assert code == 1
     assert "ROLLBACK" in said

@@ -151,7 +151,7 @@ def test_wire_options_without_wire(capfd):
     [name for _, name, _, _ in _COMMANDS]
     + ["config check", "config explain", "keys backup", "keys rotate", "keys root", "keys manifest", "keys revoke"]
     + ["log paths", "index rebuild", "index status", "promise check", "witness serve", "witness vkey", "witness add"]
-    + ["signer serve"],
+    + ["signer serve", "log shard", "approvers key", "approvers list", "approvers set"],
 )
 def test_help_teaches_by_example(capfd, command):
     if command == "demo":
@@ -160,7 +160,8 @@ def test_help_teaches_by_example(capfd, command):
         pytest.importorskip(f"affidavit.prove.{command}", reason="not built yet")
     code, out, err = run(capfd, *command.split(), "--help")
     assert code == 0, err
-    if " " not in command and command in {"config", "keys", "log", "index", "promise", "signer", "witness"}:
+    groups = {"approvers", "config", "keys", "log", "index", "promise", "signer", "witness"}
+    if " " not in command and command in groups:
         return
     assert out.count(f"affidavit {command}") >= 2, "the usage, and at least one example"
 

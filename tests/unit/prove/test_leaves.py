@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from affidavit.errors import FormatError
 from affidavit.ledger import leaf as ledger_leaf
-from affidavit.prove.leaves import check_digests, parse_facts, parse_leaf, parse_leaves, uuid_bytes
+from affidavit.prove.columns import check_digests, uuid_bytes
+from affidavit.prove.leaves import parse_facts, parse_leaf, parse_leaves
 from affidavit.text import b64u, parse_b64u, short_id
 
 LONG_ID = "01985f0e-7c1b-7aaa-8001-0123456789ab"

@@ -405,6 +405,16 @@ def test_the_backup(places):
     assert keys.judge_modes(places.keys).verdict == "OK", "the note is private, too"
 
 
+def test_somebody_must_be_able_to_confirm_a_restore(places: Places) -> None:
+    assert keys.judge_approvers(places).verdict == "NOT ASSESSED", "no log yet"
+    bundle = places.data / "logs/system/tree/tile/entries/000.p/2"
+    bundle.parent.mkdir(parents=True)
+    bundle.write_bytes(b'{"type":"config.change"}')
+    assert keys.judge_approvers(places).verdict == "WARN"
+    bundle.with_name("3").write_bytes(b'{"type":"config.change"}{"type":"approvers.change"}')
+    assert keys.judge_approvers(places).verdict == "OK"
+
+
 # --- space
 
 

@@ -26,6 +26,7 @@ CHECKS: Final[dict[str, str]] = {
     "keys.signer": "whether the signer has the keys and the memory of each log",
     "keys.user": "whether the signer runs as a user of its own",
     "keys.backup": "when the keys were backed up last, as far as this installation knows",
+    "keys.approvers": "whether the ledger names those of whom two must confirm a restore",
     "space.data": "free space, and for how many days it will do at the present growth",
     "space.keys": "free space for the keys",
     "left.lock": "who holds the lock, and whether they live",

@@ -17,12 +17,14 @@ import msgspec
 from affidavit.config import Config
 from affidavit.crypt.block import KEY_BYTES
 from affidavit.errors import AffidavitError, LayoutError
+from affidavit.event import APPROVERS_CHANGE, SYSTEM_LOG
 from affidavit.ledger.backup_note import read_backup_note
 from affidavit.ledger.boot import SEALING_KEY_NAME
 from affidavit.ledger.channel import connect
 from affidavit.ledger.directory import DIRECTORY_MODE, FILE_MODE
 from affidavit.ledger.layout import DataLayout
 from affidavit.ledger.places import LOCK_NAME, Places, read_installation, serves
+from affidavit.ledger.shards import shard_log
 from affidavit.serve.doctor.check import Check, fail, not_assessed, ok, warn
 from affidavit.settings.signer import Signer, user_id
 
@@ -47,15 +49,8 @@ def key_checks(places: Places, config: Config, *, now_s: int, is_running: bool) 
     keys = places.keys
     yield judge_apart(places)
     if not keys.is_dir():
-        for name in (
-            "keys.modes",
-            "keys.binding",
-            "keys.kek",
-            "keys.sealing",
-            "keys.signer",
-            "keys.user",
-            "keys.backup",
-        ):
+        unseen = ("modes", "binding", "kek", "sealing", "signer", "user", "backup", "approvers")
+        for name in (f"keys.{which}" for which in unseen):
             yield not_assessed(name, f"there is no key directory at {keys}", "AFFIDAVIT_KEYS names another place")
         return
     yield judge_modes(keys)
@@ -65,6 +60,20 @@ def key_checks(places: Places, config: Config, *, now_s: int, is_running: bool) 
     yield judge_signer(places, config.signer)
     yield judge_user(places, config.signer)
     yield judge_backup(keys, now_s=now_s)
+    yield judge_approvers(places)
+
+
+def judge_approvers(places: Places) -> Check:
+    """Whether anybody could confirm a restore; the leaf is looked for in the bundles, nothing of it is proved."""
+    name, do = "keys.approvers", "affidavit approvers set FIRST=KEY.pub SECOND=KEY.pub, while nothing is lost"
+    entries = DataLayout(places.data).log(SYSTEM_LOG).tree / "tile" / "entries"
+    said = f'"type":"{APPROVERS_CHANGE}"'.encode()
+    if not entries.is_dir():
+        return not_assessed(name, "there is no system log yet")
+    if not any(said in path.read_bytes() for path in entries.rglob("*") if path.is_file()):
+        what = "nobody may confirm a restore: if this data directory is lost, the ledger cannot go on from a backup"
+        return warn(name, what, do)
+    return ok(name, "the system log names approvers")
 
 
 def judge_apart(places: Places) -> Check:
@@ -162,7 +171,8 @@ def judge_signer(places: Places, settings: Signer = IN_THE_SERVICE) -> Check:
     logs = sorted(path.name for path in DataLayout(places.data).logs.glob("*") if path.is_dir())
     if not logs:
         return not_assessed(name, "there is no log yet")
-    missing = [f"{log}/{file}" for log in logs for file in _missing_of(places.keys / "signer" / log)]
+    number = places.shard
+    missing = [f"{log}/{file}" for log in logs for file in _missing_of(places.keys / "signer" / shard_log(log, number))]
     if missing:
         what = f"the signer lacks {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
         do = "put the keys back from their backup; a lost state needs `restore`, since it guards against a fork"
