@@ -267,7 +267,7 @@ class Keyring:
         return row + crc32(row).to_bytes(4, "big")
 
     def _load(self, data: bytes) -> None:
-        if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+        if len(data) <= _HEAD.size or not data.startswith(_MAGIC):  # every ring has a key to look up with
             raise CorruptionError(f"{self._path} is not a keyring; restore the key directory from its backup")
         _, self._epoch, self._epoch_began_s, wrapped = _HEAD.unpack_from(data)
         self._kek = self._kms.unwrap(wrapped)

@@ -272,3 +272,18 @@ def test_a_name_that_was_asked_for_is_not_digested_again(path: Path, monkeypatch
     key = ring.key_of(Kind.SUBJECT, "log", "ann@")
     monkeypatch.setattr(ring, "key_for", None)
     assert ring.key_of(Kind.SUBJECT, "log", "ann@") is key
+
+
+def test_what_was_written_is_what_is_made_durable(path: Path) -> None:
+    done: list[tuple[str, str]] = []
+    ring = open_ring(path, random=drawing(), disk=QuickDisk(lambda operation, what: done.append((operation, what))))
+    ring.key_of(Kind.APP, "shop")
+    ring.save()
+    written = dict(done)
+    assert written["write"] == written["fdatasync"] != "None"
+
+
+def test_a_ring_without_a_single_key_is_none(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:HEAD_BYTES])
+    with pytest.raises(CorruptionError, match="not a keyring"):
+        open_ring(path, random=drawing())

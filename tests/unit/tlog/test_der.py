@@ -50,6 +50,7 @@ def test_lengths_at_their_limits(length: int) -> None:
         b"\x04",
         b"\x04\x02\0",
         b"\x04\x80",  # of no stated length
+        b"\x04\x80" + bytes(128),
         b"\x04\x81\x01\0",  # could be shorter
         b"\x04\x82\0\x80" + bytes(128),
         b"\x04\x84\0\0\0\x01\0",

@@ -472,3 +472,11 @@ def test_the_smallest_number_of_a_certificate_is_one() -> None:
     at = der.index(b"\x02\x01\x01")
     with pytest.raises(FormatError, match="not positive"):
         parse_certificate(der[: at + 2] + b"\0" + der[at + 3 :])
+
+
+def test_a_certificate_whose_name_is_no_text_is_none() -> None:
+    """`cryptography` reads names only when they are asked for; a verifier must not fall over one then."""
+    der = authority().signer.der
+    at = der.index(b"authority")
+    with pytest.raises(FormatError, match="not a certificate"):
+        parse_certificate(der[:at] + b"\xff" + der[at + 1 :])
