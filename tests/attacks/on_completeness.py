@@ -85,7 +85,8 @@ def round_the_gateway(ground: Ground) -> Evidence:
     with another_state(ground, ground.data) as service:
         service.start()
         whole = export(service, ground.scratch() / "whole.json", bypassed=0)
-        assert service.run("reconcile", "openai", str(whole)).returncode == 0
+        compared = service.run("reconcile", "openai", str(whole))
+        assert compared.returncode == 0, compared.stdout + compared.stderr
         done = service.run("reconcile", "openai", str(export(service, ground.scratch() / "more.json", bypassed=1)))
         assert done.returncode == 1, done.stderr
         service.stop()
