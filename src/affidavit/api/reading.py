@@ -207,7 +207,7 @@ class Reading:
         if not 0 < len(counted) <= LINES_MAX:
             raise FormatError(f"the export has {len(counted)} lines of day and model, not 1 to {LINES_MAX}")
         query = f"provider:{request.provider} type:llm.response"
-        recorded = self._searching.stats(query, logs=(), by=("day", "model"), reader=reader)
+        recorded = self._searching.stats(query, logs=(), by=("day", "model"), reader=reader, whole=True)
         lines = compare(counted, recorded)
         result = conclude(request.provider, lines, export=b64u(sha256(request.export).digest()))
         self._recorder.record_reconciliation(result)

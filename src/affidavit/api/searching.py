@@ -30,6 +30,8 @@ SETTLE_S_MAX: Final = 3.0
 """How long a question waits for what is sealed and not in the index yet, so that a call just made is found."""
 OPENING_S_MAX: Final = 60.0
 """How long a question waits for an index that is being opened."""
+WHOLE_S_MAX: Final = 45.0
+"""How long a question waits that is wrong unless everything is in the index."""
 TAIL_STEP_S: Final = 0.25
 COVERED_S: Final = 300.0
 """A tail's access event covers five minutes; then it says how much was shown, and a new one begins."""
@@ -115,10 +117,12 @@ class Searching:
         self._record(page.rows, scope, asked, reader)
         return page
 
-    def stats(self, query: str, *, logs: Sequence[str], by: tuple[str, ...], reader: Reader) -> list[dict[str, Any]]:
-        """Counts, tokens and cost by groups."""
+    def stats(
+        self, query: str, *, logs: Sequence[str], by: tuple[str, ...], reader: Reader, whole: bool = False
+    ) -> list[dict[str, Any]]:
+        """Counts, tokens and cost by groups; with `whole`, of everything that is sealed by now, or an error."""
         scope = self._scope(logs)
-        found = self._current(scope).stats(query, logs=scope, by=by)
+        found = self._current(scope, whole=whole).stats(query, logs=scope, by=by)
         self._record((), scope, _asked("stats", q=query, logs=logs, by=by), reader)
         return found
 
@@ -188,8 +192,8 @@ class Searching:
     def _scope(self, logs: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(logs)) or tuple(self._sizes())
 
-    def _current(self, scope: tuple[str, ...]) -> Index:
-        """The index, with what is sealed by now in it."""
+    def _current(self, scope: tuple[str, ...], *, whole: bool = False) -> Index:
+        """The index, with what is sealed by now in it; if it takes longer, without, unless it has to be `whole`."""
         self._follower.start()
         self._settle()
         sizes = self._sizes()
@@ -202,6 +206,11 @@ class Searching:
                     f"the index does not answer: {why}. Nothing is lost, and nothing was shown; ask again"
                 )
             self._follower.wait_for(dict.fromkeys(scope, 1), timeout_s=0.1)
+        if whole and not self._follower.wait_for({log: sizes.get(log, 0) for log in scope}, timeout_s=WHOLE_S_MAX):
+            raise ServiceError(
+                "the index does not hold all records yet, so sums would be wrong. Nothing was compared and nothing is "
+                "lost; `affidavit index status` says how far it is. Ask again"
+            )
         return index
 
     def _record(self, rows: Sequence[MaskedRow], scope: tuple[str, ...], asked: str, reader: Reader) -> None:

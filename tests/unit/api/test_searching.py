@@ -29,14 +29,15 @@ class FakeFollower:
         self.reached = reached
         self.state, self.why = "following", ""
         self.waits: list[dict[str, int]] = []
+        self.is_there = True
 
     def start(self) -> None:
         """It runs already."""
 
     def wait_for(self, sizes: dict[str, int], *, timeout_s: float) -> bool:
-        assert timeout_s <= 5
+        assert timeout_s <= module.WHOLE_S_MAX
         self.waits.append(dict(sizes))
-        return True
+        return self.is_there
 
 
 class Bench:
@@ -238,6 +239,18 @@ def test_an_index_that_is_not_there_is_told_and_nothing_is_shown(bench: Bench) -
 def test_a_question_waits_for_what_is_sealed(bench: Bench) -> None:
     bench.search("lamp")
     assert bench.follower.waits[0] == {"default": 6}
+
+
+def test_sums_that_must_be_whole_are_refused_while_the_index_is_behind(bench: Bench) -> None:
+    """Calls that were not indexed yet would look as if nobody had recorded them."""
+    bench.follower.is_there = False
+    by = ("day", "model")
+    with pytest.raises(ServiceError, match="does not hold all records yet"):
+        bench.searching.stats("lamp", logs=("default",), by=by, reader=READER, whole=True)
+    assert bench.events == []
+    assert bench.searching.stats("lamp", logs=("default",), by=by, reader=READER) == [{"calls": 6}]
+    bench.follower.is_there = True
+    assert bench.searching.stats("lamp", logs=("default",), by=by, reader=READER, whole=True) == [{"calls": 6}]
 
 
 def test_a_row_that_was_changed_is_named(bench: Bench) -> None:
