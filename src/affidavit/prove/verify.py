@@ -176,10 +176,13 @@ class Verification:
             )
         self.findings: Final = Findings()
         self._findings: Final = self.findings
+        self._alone: Shard | None = None
         if place is None:
             manifest = read_manifests(root_key, self.findings) if root_key is not None else None
             given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
-            place = Place(1, is_newest=True, vkeys=given, manifest=manifest)
+            self._alone = find_shards(data)[-1]
+            place = Place(self._alone.number, is_newest=True, vkeys=given, manifest=manifest)
+        self._of_all_shards: Final = place.manifest
         self.number: Final = place.number
         self._is_newest: Final = place.is_newest
         self._place: Final = "" if place.is_newest else f"{SHARDS_NAME}/{place.number}: "
@@ -212,9 +215,12 @@ class Verification:
         self._not_witnesses: list[str] = []
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
-        """Verify a ledger of one shard, and report."""
+        """Verify a ledger beside which no finished shard lies, and report."""
         known = [*self._past.pins(), *read_pins(pins, self._findings)]
         self.examine(known, read_promises(promises, self._findings))
+        if self._alone is not None:
+            check_names(self._alone.directory, self._findings, newest=self.number)
+            check_chain([self._alone], {self.number: self.examined()}, self._of_all_shards)
         self.conclude({}, self.log_keys())
         return self.report()
 
