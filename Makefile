@@ -30,7 +30,7 @@ COVERED := tlog:98 crypt:100 ledger:98 seal:98
 ROUGH := tests/kills tests/faults tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
   tests/integration/service/test_operations.py tests/integration/service/test_service.py \
   tests/integration/service/test_signer_apart.py tests/integration/service/test_shards.py \
-  tests/integration/prove/test_shards.py tests/integration/prove/test_turns.py tests/integration/prove/test_pruning.py \
+  tests/integration/prove/test_shards.py tests/integration/prove/test_turns.py tests/integration/prove/test_pruning.py tests/integration/prove/test_combined.py \
   tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
 
 ARGS ?=

@@ -535,7 +535,8 @@ class KeyHistory(NamedTuple):
             raise Damage("KEY-ROTATE", "the new keys are another log's, or the old ones")
         if after <= last or len(self.generations) >= GENERATIONS_MAX:
             raise Damage("KEY-ROTATE", "it does not come after the one before")
-        text = "".join(f"{x}\n" for x in ("affidavit/rotate/v1", new.origin, after, *new.vkeys)).encode()
+        lines = ("affidavit/rotate/v1", new.origin, after, *old.vkeys, *new.vkeys)
+        text = "".join(f"{line}\n" for line in lines).encode()
         keys: tuple[Ed25519Key | MlDsa44Key, ...] = (old.ed25519, old.mldsa44, new.ed25519, new.mldsa44)
         for key, signature in zip(keys, stated["signatures"]):
             if not key.verify(text, decode_base64url(signature)):
@@ -1846,6 +1847,7 @@ class Examined(NamedTuple):
     roots: dict[int, bytes]
     told: Testimony
     kept: set[bytes]  # promised digests that a leaf has
+    unheld: dict[int, str]  # sizes of timestamps whose head is not here, and how that is said
 
 
 class Log:
@@ -1888,7 +1890,7 @@ class Log:
             self.find_beginning(head.size)
         if head is None or self.is_hollow(head.size):
             self.times.conclude(read=False)
-            return Examined(self.name, self.origin, 0, None, {}, self.told, self.kept)
+            return Examined(self.name, self.origin, 0, None, {}, self.told, self.kept, self.times.unheld)
         self.size = self.size_pending = head.size
         self.segments = self.segment_hashes()
         self.tree = Tree({*self.heads, self.size, *sizes}, self.segments)
@@ -1901,7 +1903,8 @@ class Log:
         self.told.conclude()
         self.times.conclude(read=True)
         self.times.check_age(head)
-        return Examined(self.name, self.origin, self.size, head.root, self.tree.roots, self.told, self.kept)
+        roots, unheld = self.tree.roots, self.times.unheld
+        return Examined(self.name, self.origin, self.size, head.root, roots, self.told, self.kept, unheld)
 
     # -- heads
 
@@ -2738,8 +2741,13 @@ class Given(NamedTuple):
     manifest: dict[str, Any] | None  # what the root key says of the keys of all logs
 
 
-def history_of_system(directory: Directory, files: set[str], given: LogKeys) -> KeyHistory:
-    """All pairs of a system log's keys, of which one was given; nothing of it is proved but the signatures."""
+def history_of_system(
+    directory: Directory, files: set[str], given: LogKeys, lost: Iterable[dict[str, Any]] = ()
+) -> KeyHistory:
+    """All pairs of a system log's keys, of which one was given; nothing of it is proved but the signatures.
+
+    ``lost``: hand-overs that no leaf has any more, since the log was restored from before them.
+    """
     created: dict[str, Any] | None = None
     stated = []
     newest: dict[int, tuple[int, str]] = {}
@@ -2763,6 +2771,7 @@ def history_of_system(directory: Directory, files: set[str], given: LogKeys) -> 
                 stated.append(facts)
             elif match and facts and match["type"] == b"project.create" and facts["project"] == "system":
                 created = created or facts
+    stated += [{**facts, "origin": given.origin} for facts in lost]
     if not stated or created is None:
         return KeyHistory([(-1, given)])
     try:
@@ -2794,6 +2803,7 @@ class Verification:
         self.moved = False  # whether files came or went while they were read
         self.names: set[str] = set()
         self.lost: dict[str, tuple[int, int | None]] = {}
+        self.heard_keys: dict[str, KeyHistory | None] = {}  # of every log that was created, whether it is here or not
         self.pin_keys: dict[str, KeyHistory | None] = {}  # of logs that were restored: with what was lost of them
 
     def examine(self) -> None:
@@ -2830,7 +2840,9 @@ class Verification:
     def conclude(self, lost: dict[str, tuple[int, int | None]], log_keys: list[Key]) -> None:
         """What others have of it; ``lost``: of each log, with two persons' consent; witnesses have no ``log_keys``."""
         self.lost = lost
+        self.check("manifest", "system", self.check_manifest)
         self.check("pins", None, self.check_pins, log_keys)
+        self.check("timestamps", None, self.check_timestamps)
         self.check("promises", None, self.check_promises)
         self.moved = self.directory.list(Report()) != self.names
 
@@ -2901,14 +2913,15 @@ class Verification:
         if heard["system"] != judged_by and not told.unreadable:
             what = "its heads are signed by keys that no leaf of its tree hands over to"
             self.report.fail("KEY-ROTATE", "system", what, "authority")
-        self.check_manifest({**heard, "system": judged_by})
+        self.heard_keys = {**heard, "system": judged_by}
         del heard["system"]
         self.keys.update({log: keys for log, keys in heard.items() if log in places})
 
-    def check_manifest(self, known: dict[str, KeyHistory | None]) -> None:
-        """Where the log's own hand-overs and the root key's manifest disagree."""
-        if self.manifest is None:
+    def check_manifest(self) -> None:
+        """Where the log's own hand-overs, those that were lost included, and the root key's manifest disagree."""
+        if self.manifest is None or not self.heard_keys:
             return
+        known = {**self.heard_keys, **{log: keys for log, keys in self.pin_keys.items() if keys}}
         for log in sorted({*self.manifest, *(log for log, keys in known.items() if keys)}):
             entry, history = self.manifest.get(log), known.get(log)
             if entry is None:
@@ -2929,6 +2942,12 @@ class Verification:
             elif len(handed) > len(named):
                 what = f"the root key's manifest names {len(named)} generations of its keys; there are {len(handed)}"
                 self.report.warn("MANIFEST-OLD", log, what, "authority")
+
+    def is_named_by_revoked_keys(self, before: KeyHistory) -> bool:
+        """Whether the keys of the system log before were revoked, and the root key does not name this shard itself."""
+        if self.manifest is None or "system" in self.manifest:
+            return False
+        return any(generation == len(before.generations) for generation, _ in before.revoked)
 
     def created_keys(self, log: str, told: Testimony) -> KeyHistory | None:
         created = told.projects[log]
@@ -3095,6 +3114,22 @@ class Verification:
             what += f"; of {files} heads in anchors/ none meets the quorum of the policy{refused}"
         self.report.warn("UNANCHORED", log.name, what, "anchor")
 
+    def check_timestamps(self) -> None:
+        """Those of heads that are not here, which may be of what was lost."""
+        for log in self.logs.values():
+            for size, why in sorted(log.unheld.items()):
+                name = f"logs/{log.name}/anchors/{size}.tsr"
+                if self.was_lost(size, log):
+                    what = f"{name}: of a head of size {size}, in the range that was lost when this log was restored"
+                    self.report.warn("RESTORED", log.name, what, "time")
+                else:
+                    self.report.fail("TIMESTAMP", log.name, f"{name}: {why}", "time")
+
+    def was_lost(self, head_size: int, log: Examined) -> bool:
+        """Whether a head of this size is of a range that was lost with two persons' consent."""
+        size, to = self.lost.get(log.name, (0, 0))
+        return size == log.size < head_size and (to is None or head_size <= to)
+
     def judge_revoked(self, head: Head, keys: KeyHistory, log: str, name: str) -> None:
         if keys.is_revoked(head.size):
             what = f"{name}: signed with keys that the root key revoked for heads of this size"
@@ -3102,8 +3137,7 @@ class Verification:
 
     def is_of_this_tree(self, head: Head, log: Examined, name: str, data: bytes) -> bool:
         """Whether a head that its log signed is one of the tree that is here; else a finding, with both heads."""
-        size, to = self.lost.get(log.name, (0, 0))
-        if size == log.size < head.size and (to is None or head.size <= to):
+        if self.was_lost(head.size, log):
             what = f"{name}: a head of size {head.size}, in the range that was lost when this log was restored"
             self.report.warn("RESTORED", log.name, what, "anchor")
             return False
@@ -3212,6 +3246,9 @@ class Shard(NamedTuple):
         """Whether a log that is called so is one of its."""
         return called == self.called(called.partition("@")[0])
 
+    def system_files(self) -> set[str]:
+        return {name for name in self.files if name.startswith("logs/system/")}
+
     def previous(self) -> LogKeys | None:
         """Keys of the system log that it says it follows."""
         if self.begun is None:
@@ -3308,11 +3345,16 @@ def keys_of_shards(shards: list[Shard], given: LogKeys | None) -> dict[int, LogK
         return {}
     at = next((i for i, shard in enumerate(shards) if given.origin in shard.origins), len(shards) - 1)
     keys: dict[int, LogKeys | None] = {shards[at].number: given}
+    begun = shards[at + 1].begun if at + 1 < len(shards) else None
+    rows = [row for row in begun["logs"] if row["project"] == "system"] if begun else []
+    lost = [stated for row in rows for stated in row.get("rotations", [])]
+    if lost:  # the pair that was given may have come with one of them, and signed nothing that was put back
+        history = history_of_system(shards[at].directory, shards[at].system_files(), given, lost)
+        keys[shards[at].number] = history.generations[0][1]
     for before, shard in zip(shards[at:], shards[at + 1 :]):
         known = keys.get(before.number)
         if known is not None and shard.number == before.number + 1:
-            files = {name for name in before.files if name.startswith("logs/system/")}
-            history = history_of_system(before.directory, files, known)
+            history = history_of_system(before.directory, before.system_files(), known)
             keys[shard.number] = shard.created if shard.objection(history) is None else None
     for i in range(at, 0, -1):
         before, shard = shards[i - 1], shards[i]
@@ -3351,7 +3393,7 @@ def check_chain(runs: list[Verification], lost: dict[int, dict[str, tuple[int, i
             before = by_number[run.shard.number - 1]
             if follows(before, run, acts[0]):
                 lost[before.shard.number] = {row["project"]: (row["size"], row["lost_to"]) for row in begun["logs"]}
-                for log_name, keys in before.keys.items():
+                for log_name, keys in {**before.heard_keys, **before.keys}.items():
                     try:
                         before.pin_keys[log_name] = run.shard.with_lost_keys(log_name, keys) if keys else None
                     except Damage as damage:
@@ -3368,6 +3410,11 @@ def follows(before: Verification, run: Verification, act: Act) -> bool:
         signed = objection is None
         if objection:
             run.report.fail("SHARD-CHAIN", "system", f"entry {act.entry}: {act.kind}: {objection}", "authority")
+        elif run.is_named_by_revoked_keys(run.shard.with_lost_keys("system", history)):
+            # Whoever stole them could otherwise go on in a shard of their own, which nothing revokes.
+            what = f"entry {act.entry}: {act.kind}: signed with keys that the root key revoked"
+            run.report.fail("KEY-REVOKED", "system", what, "authority")
+            signed = False
     if [row["project"] for row in act.data["logs"]] != sorted(rows):
         run.report.fail("SHARD-CHAIN", "system", f"entry {act.entry}: its logs are not sorted")
     for name in sorted({*rows, *before.logs}):
@@ -4177,6 +4224,7 @@ class Times:
         found = {int(match[1]): match[0] for match in map(pattern.fullmatch, sorted(log.files)) if match}
         log.files.difference_update(found.values())
         self.found = found
+        self.unheld: dict[int, str] = {}  # sizes of those whose head is not here, and how that is said
         self.held: dict[str, tuple[int, Timestamp]] = {}  # digest of the file: size, and what it says
         for size, name in sorted(found.items()):
             try:
@@ -4194,7 +4242,13 @@ class Times:
             return
         log = self.log
         data = log.directory.read(name, TIMESTAMP_BYTES_MAX)
-        head = log.directory.read(f"{log.place}heads/{size}", NOTE_BYTES_MAX)
+        try:
+            head = log.directory.read(f"{log.place}heads/{size}", NOTE_BYTES_MAX)
+        except Damage as damage:
+            if damage.code != "MISSING":
+                raise
+            self.unheld[size] = str(damage)
+            return
         timestamp = verify_timestamp(data, head, self.rules.roots)
         self.held[b64u(hashlib.sha256(data).digest()).decode()] = size, timestamp
         try:
@@ -4244,7 +4298,7 @@ class Times:
         log, roots = self.log, self.rules.roots
         for size in self.sizes:
             if read and size > log.size:
-                log.fail("TIMESTAMP", f"{log.place}anchors/{size}.tsr: of a head that this log has no more", "time")
+                self.unheld[size] = "of a head that this log has no more"
         covered = max((size for size in self.sizes if size <= log.size), default=0)
         if not self.found or not read:
             what = "there is no timestamp or cosignature of anybody else"

@@ -28,7 +28,7 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, open_cosigned_head
 from affidavit.tlog.note import NOTE_SIZE_MAX, SignatureError, VerifierKey, parse_note
 from affidavit.tlog.policy import Evaluation, Policy, evaluate, witnesses_that_are_logs
-from affidavit.tlog.rotation import KeyHistory, Rotation
+from affidavit.tlog.rotation import KeyHistory
 
 _NAME: Final = re.compile(r"anchors/(0|[1-9][0-9]{0,18})\.witness")
 
@@ -38,17 +38,12 @@ class Lost(msgspec.Struct, frozen=True):
 
     size: int
     to: int | None
-    rotations: tuple[Rotation, ...] = ()
-    """Hand-overs of keys whose leaves were lost with it: pins of that time are signed by these keys."""
+    keys: KeyHistory | None = None
+    """Of the log, with those whose hand-over was lost with its end: heads of that time are signed by them."""
 
-    def keys(self, history: KeyHistory | None) -> KeyHistory | None:
-        """The keys of the log, those of its lost end included; one that may not follow ends the list."""
-        for rotation in self.rotations:
-            try:
-                history = None if history is None else history.extended(rotation)
-            except AffidavitError:
-                break
-        return history
+    def covers(self, size: int, *, here: int) -> bool:
+        """Whether a head of `size` leaves is of the lost range, where `here` leaves were put back."""
+        return self.size == here < size and (self.to is None or size <= self.to)
 
 
 class Anchors(msgspec.Struct):
@@ -179,7 +174,7 @@ def is_of_this_tree(
     lost: Lost | None = None,
 ) -> bool:
     """Whether a head that its log signed is one of the tree that lies here; else it is a finding, with both heads."""
-    if lost is not None and lost.size == log.size < head.size and (lost.to is None or head.size <= lost.to):
+    if lost is not None and lost.covers(head.size, here=log.size):
         what = f"{name}: a head of size {head.size}, in the range that was lost when this log was restored"
         findings.warn("RESTORED", what, axis="anchor")
         return False

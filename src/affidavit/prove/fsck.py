@@ -17,12 +17,13 @@ from typing import Final
 import msgspec
 
 from affidavit.errors import AffidavitError, CorruptionError, LayoutError
+from affidavit.event import SYSTEM_LOG
 from affidavit.ledger.frame import parse_file_header
 from affidavit.ledger.layout import BODIES_MAGIC, FORMAT_LINE, HEADERS_MAGIC, SEGMENT_LEAVES, DataLayout, LogLayout
 from affidavit.ledger.places import Places, holder_of, read_installation, serves
 from affidavit.ledger.pruned import minimum_index, unfinished_segments
 from affidavit.ledger.shards import shard_log
-from affidavit.ledger.signer import SignerState
+from affidavit.ledger.signer import SUCCESSOR_NAME, SignerState
 from affidavit.ledger.writer import frame_places
 from affidavit.prove.files import Files
 from affidavit.prove.heads import open_head
@@ -201,8 +202,24 @@ class _Check:
         """The end of each log: what a start reads before it goes on."""
         for name in sorted(name for name in self._names if name):
             yield from self._log(self._data.log(name))
-        if "system" not in self._names:
+        if "system" not in self._names and self._is_unborn():
+            yield _note("logs/system", f"shard {self._places.shard} has no leaves yet; a start writes the first ones")
+        elif "system" not in self._names:
             yield _hand("logs/system", "is missing; restore it from a backup")
+
+    def _is_unborn(self) -> bool:
+        """Whether the newest shard was named by the one before it, and no head of it was ever signed."""
+        number = self._places.shard
+        if number == 1 or self._signer_user is not None or any(self._names.keys() - {""}):
+            return False
+        signer = self._places.keys / "signer"
+        try:
+            state = msgspec.json.decode(
+                (signer / shard_log(SYSTEM_LOG, number) / "state").read_bytes(), type=SignerState
+            )
+        except (OSError, msgspec.MsgspecError):
+            return False
+        return state.size == 0 and (signer / shard_log(SYSTEM_LOG, number - 1) / SUCCESSOR_NAME).is_file()
 
     def _log(self, log: LogLayout) -> Iterator[Problem]:
         where = f"logs/{log.name}"

@@ -159,6 +159,10 @@ class LogExamination:
             digests=frozenset(self._digests),
         )
 
+    def judge_times_beyond(self, is_lost: Callable[[int], bool]) -> None:
+        """Timestamps of heads that are not here; `is_lost`: whether a size was lost with two persons' consent."""
+        self._times.judge_beyond(self._size, is_lost)
+
     # --- from one verification to the next -----------------------------------------------------------------------
 
     def _recall(self, memory: LogMemory, newest: Checkpoint) -> None:

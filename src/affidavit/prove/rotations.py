@@ -23,7 +23,7 @@ from affidavit.tlog.checkpoint import Checkpoint
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys, lone_signer, verify_log_head
 from affidavit.tlog.entry import ENTRY_SIZE_MAX, parse_bundle
 from affidavit.tlog.note import parse_vkey
-from affidavit.tlog.rotation import KeyHistory, key_history, rotation_of
+from affidavit.tlog.rotation import KeyHistory, Rotation, key_history, rotation_of
 from affidavit.tlog.tile import TILE_WIDTH, parse_tile_path
 
 BUNDLE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_SIZE_MAX)
@@ -39,11 +39,16 @@ def extended(history: KeyHistory, stated: KeyRotate) -> KeyHistory:
 
 
 def history_of_system(
-    files: Files, names: set[str], vkeys: LogVkeys, *, known: Sequence[ProjectCreate | KeyRotate] = ()
+    files: Files,
+    names: set[str],
+    vkeys: LogVkeys,
+    *,
+    known: Sequence[ProjectCreate | KeyRotate] = (),
+    lost: Sequence[Rotation] = (),
 ) -> KeyHistory:
     """The system log's keys, of which the verifier was given any one pair; just that one where it never changed.
 
-    `known` is what earlier bundles said, which are not among `names`.
+    `known` is what earlier bundles said, which are not among `names`; `lost` are hand-overs that no leaf has any more.
     """
     created: ProjectCreate | None = None
     stated: list[KeyRotate] = []
@@ -52,7 +57,7 @@ def history_of_system(
             stated.append(facts)
         else:
             created = created or facts
-    if not stated or created is None:
+    if not (stated or lost) or created is None:
         return key_history(vkeys)
     try:
         history = key_history(log_vkeys(parse_vkey(text) for text in created.vkeys))
@@ -63,6 +68,11 @@ def history_of_system(
             history = extended(history, facts)
         except AffidavitError:
             continue  # it is named when it is heard
+    for rotation in lost:
+        try:
+            history = history.extended(rotation)
+        except AffidavitError:
+            break  # it is named when it is heard
     return history if any(vkeys == pair for _, pair in history.generations) else key_history(vkeys)
 
 

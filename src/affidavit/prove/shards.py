@@ -10,13 +10,13 @@ it must have been heard at its place in the tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.event import LOG_RESTORED, SYSTEM_LOG
-from affidavit.ledger.shards import SHARDS_NAME, finished_shard, finished_shards, is_shard_name
+from affidavit.ledger.shards import SHARDS_NAME, finished_shard, finished_shards, is_shard_name, shard_log
 from affidavit.prove.account import Act
 from affidavit.prove.acts import Approvers, is_restoration_approved
 from affidavit.prove.anchors import Lost
@@ -37,6 +37,7 @@ from affidavit.prove.rotations import BUNDLE_BYTES_MAX, history_of_system
 from affidavit.text import b64u, parse_b64u
 from affidavit.tlog.cosignature import LogVkeys, log_vkeys
 from affidavit.tlog.entry import parse_bundle
+from affidavit.tlog.manifest import Manifest
 from affidavit.tlog.note import NOTE_SIZE_MAX, parse_vkey
 from affidavit.tlog.rotation import KeyHistory, Rotation, rotation_of
 from affidavit.tlog.succession import verify_succession
@@ -89,6 +90,8 @@ class ExaminedShard(NamedTuple):
 
     number: int
     logs: Mapping[str, Examined]
+    keys: Mapping[str, KeyHistory]
+    """Of every log whose keys are known."""
     lists: list[Approvers]
     findings: Findings
 
@@ -163,7 +166,7 @@ def keys_of_shards(shards: Sequence[Shard], vkeys: LogVkeys | None) -> dict[int,
     if vkeys is None:
         return {}
     at = next((i for i, shard in enumerate(shards) if vkeys.origin in shard.origins), len(shards) - 1)
-    keys = {shards[at].number: vkeys}
+    keys = {shards[at].number: _as_restored(shards[at], shards[at + 1 : at + 2], vkeys)}
     for before, shard in zip(shards[at:], shards[at + 1 :], strict=False):
         named = _named_by(before, shard, keys.get(before.number))
         if named is not None:
@@ -176,6 +179,17 @@ def keys_of_shards(shards: Sequence[Shard], vkeys: LogVkeys | None) -> dict[int,
         except AffidavitError:
             break
     return keys
+
+
+def _as_restored(shard: Shard, following: Sequence[Shard], vkeys: LogVkeys) -> LogVkeys:
+    """A pair that signed what was put back, where the one that was given came with a hand-over that was lost."""
+    try:
+        lost = [rotation for after in following if after.beginning for rotation in after.beginning.lost_rotations()]
+    except AffidavitError:
+        return vkeys
+    files = Files(shard.directory, is_shard=True)
+    known = history_of_system(files, shard.names.get(SYSTEM_LOG, set()), vkeys, lost=lost)
+    return known.first if lost else vkeys
 
 
 def _named_by(before: Shard, shard: Shard, vkeys: LogVkeys | None) -> LogVkeys | None:
@@ -205,14 +219,11 @@ def why_not_signed(beginning: Beginning, known: KeyHistory) -> str | None:
 
 
 def check_chain(
-    shards: Sequence[Shard],
-    examined: Mapping[int, ExaminedShard],
-    *,
-    keys_of: Callable[[int], KeyHistory | None],
+    shards: Sequence[Shard], examined: Mapping[int, ExaminedShard], manifest: Manifest | None
 ) -> dict[int, dict[str, Lost]]:
     """Whether each shard follows the one before it; returns what of each shard was lost, by its log.
 
-    `keys_of` has all keys of a shard's system log, as far as they are known.
+    `manifest` is what the root key says of all logs of all shards.
     """
     lost: dict[int, dict[str, Lost]] = {}
     by_number = {shard.number: shard for shard in shards}
@@ -226,7 +237,7 @@ def check_chain(
         if shard.number == 1 or before is None or not acts:
             continue
         link = _Link(acts[0], shard, examined[before.number], here)
-        is_signed = link.is_signed(keys_of(before.number))
+        is_signed = link.is_signed(manifest)
         link.check_logs()
         link.check_approvers()
         if acts[0].kind == LOG_RESTORED and link.is_approved() and is_signed:
@@ -297,14 +308,23 @@ class _Link:
         self._here: Final = here
         self._of_system: Final = here.findings.for_log(SYSTEM_LOG)
 
-    def is_signed(self, keys: KeyHistory | None) -> bool:
-        if keys is None or self._shard.beginning is None:
+    def is_signed(self, manifest: Manifest | None) -> bool:
+        keys, beginning = self._before.keys.get(SYSTEM_LOG), self._shard.beginning
+        if keys is None or beginning is None:
             return False
-        why = why_not_signed(self._shard.beginning, keys)
+        place = f"entry {self._act.index}: {self._act.kind}"
+        why = why_not_signed(beginning, keys)
         if why is not None:
-            what = f"entry {self._act.index}: {self._act.kind}: {why}"
-            self._of_system.fail("SHARD-CHAIN", what, axis="authority")
-        return why is None
+            self._of_system.fail("SHARD-CHAIN", f"{place}: {why}", axis="authority")
+            return False
+        last = len(keys.generations) + len(beginning.lost_rotations())
+        is_named = manifest is not None and manifest.of(shard_log(SYSTEM_LOG, self._shard.number)) is not None
+        if any(generation == last for generation, _ in keys.revoked) and not is_named:
+            # Whoever stole them could otherwise go on in a shard of their own, which nothing revokes.
+            what = f"{place}: signed with keys that the root key revoked"
+            self._of_system.fail("KEY-REVOKED", what, axis="authority")
+            return False
+        return True
 
     def check_logs(self) -> None:
         """What it says of every log of the shard before, against what lies here of it."""
@@ -345,16 +365,22 @@ class _Link:
             raise TypeError(self._act.kind)
         by = " and ".join(approval.approver for approval in self._facts.approvals)
         for row in self._facts.logs:
-            try:
-                rotations = beginning.lost_rotations(row.project)
-            except AffidavitError as error:
-                what = f"entry {self._act.index}: hands over keys of log {row.project}, and may not: {error}"
-                self._of_system.fail("KEY-ROTATE", what, axis="authority")
-                rotations = ()
-            found[row.project] = Lost(row.size, row.lost_to, rotations)
+            found[row.project] = Lost(row.size, row.lost_to, self._keys(row.project, beginning))
             if row.lost_to == row.size:
                 continue
             upto = "on, nobody knows how far" if row.lost_to is None else f"to {row.lost_to - 1}"
             what = f"restored with {row.size} leaves; leaves from {row.size} {upto} were lost, confirmed by {by}"
             self._before.findings.for_log(row.project).warn("RESTORED", what, axis="completeness")
         return found
+
+    def _keys(self, log: str, beginning: Beginning) -> KeyHistory | None:
+        """The keys of a log of the shard before, with those whose hand-over was lost; ``None`` where it has none."""
+        keys = self._before.keys.get(log)
+        try:
+            for rotation in beginning.lost_rotations(log):
+                keys = keys if keys is None else keys.extended(rotation)
+        except AffidavitError as error:
+            what = f"entry {self._act.index}: hands over keys of log {log}, and may not: {error}"
+            self._of_system.fail("KEY-ROTATE", what, axis="authority")
+            return None
+        return keys

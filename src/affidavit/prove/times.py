@@ -5,13 +5,14 @@ its size existed at its time; and where an `epoch.open` leaf names its digest, e
 it. A leaf that states a time outside these bounds is named. Without roots nothing is judged but the digests that the
 log itself names. Rules and codes: docs/formats.md, section 15.
 
-Required order: made before the leaves are read → `hear` for each bundle, in order → `conclude`.
+Required order: made before the leaves are read → `hear` for each bundle, in order → `conclude` → `judge_beyond`, once
+it is known what was lost when a log was restored.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from typing import Final
@@ -97,6 +98,7 @@ class Times:
         self._found: Final = {int(match[1]): name for name in names if (match := _TIMESTAMP.fullmatch(name))}
         names.difference_update(self._found.values())
         self._bounds: Final[dict[str, _Bound]] = {}  # b64u digest of the file → what it says
+        self._headless: Final[dict[int, str]] = {}  # sizes of timestamps whose head is not here, and how that is said
         for size in sorted(self._found.keys() - {*self._before.seen}):
             self._read(size)
         bounds = sorted(self._bounds.values(), key=lambda bound: bound.size)
@@ -132,7 +134,9 @@ class Times:
             return
         try:
             data = self._files.read(name, bytes_max=TIMESTAMP_BYTES_MAX)
-            head = self._files.read(f"{self._place}heads/{size}", bytes_max=NOTE_SIZE_MAX)
+            head = self._head(size)
+            if head is None:
+                return
             timestamp = open_timestamp(data, message=head, roots=roots)
         except (UnusableFileError, AffidavitError) as error:
             self._findings.fail("TIMESTAMP", f"{name}: {error}", axis="time")
@@ -140,6 +144,16 @@ class Times:
         self._bounds[b64u(sha256(data).digest())] = _Bound(size, timestamp)
         if self._keys is not None:
             self._check_head(size, head, timestamp)
+
+    def _head(self, size: int) -> bytes | None:
+        """The head that was stamped; ``None`` where it is not here, which `judge_beyond` says."""
+        try:
+            return self._files.read(f"{self._place}heads/{size}", bytes_max=NOTE_SIZE_MAX)
+        except UnusableFileError as error:
+            if error.code != "MISSING":
+                raise
+            self._headless[size] = str(error)
+            return None
 
     def _check_head(self, size: int, head: bytes, timestamp: Timestamp) -> None:
         """A head states a time beside its signature; it cannot be later than somebody else's word that it exists."""
@@ -221,10 +235,6 @@ class Times:
 
     def conclude(self, size: int) -> None:
         """What can be said only after the last leaf; `size` is that of the newest head."""
-        for bound in self._bounds.values():
-            if bound.size > size:
-                what = f"{self._place}anchors/{bound.size}.tsr: of a head that this log has no more"
-                self._findings.fail("TIMESTAMP", what, axis="time")
         covered = self._covered(size)
         if not self._found:
             self.give_up()
@@ -234,6 +244,18 @@ class Times:
         elif covered < size:
             what = f"the last {size - covered} leaves lie beyond the newest timestamp, of size {covered}"
             self._findings.warn("UNSTAMPED", what, axis="time")
+
+    def judge_beyond(self, size: int, is_lost: Callable[[int], bool]) -> None:
+        """Timestamps of heads of more than `size` leaves, or whose heads are not here."""
+        beyond = {bound.size: "of a head that this log has no more" for bound in self._bounds.values()}
+        said = {at: why for at, why in beyond.items() if size and at > size} | self._headless
+        for at, why in sorted(said.items()):
+            name = f"{self._place}anchors/{at}.tsr"
+            if is_lost(at):
+                what = f"{name}: of a head of size {at}, in the range that was lost when this log was restored"
+                self._findings.warn("RESTORED", what, axis="time")
+            else:
+                self._findings.fail("TIMESTAMP", f"{name}: {why}", axis="time")
 
 
 def check_age(files: Files, *, log: str, keys: KeyHistory | None, rules: TimeRules, findings: LogFindings) -> None:

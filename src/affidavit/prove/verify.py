@@ -107,16 +107,11 @@ def verify_directory(
     known, held = read_pins(pins, newest), read_promises(promises, newest)
     for run, (its_pins, its_promises) in zip(runs, _by_shard(shards, known, held), strict=True):
         run.examine(its_pins, its_promises)
-    lost = check_chain(shards, {run.number: run.examined() for run in runs}, keys_of=_system_keys(runs))
+    lost = check_chain(shards, {run.number: run.examined() for run in runs}, manifest)
     log_keys = [key for run in runs for key in run.log_keys()]
     for run in runs:
         run.conclude(lost.get(run.number, {}), log_keys)
     return merged([run.report() for run in runs])
-
-
-def _system_keys(runs: Sequence[Verification]) -> Callable[[int], KeyHistory | None]:
-    found = {run.number: run.system_keys() for run in runs}
-    return found.get
 
 
 def _by_shard(
@@ -134,6 +129,11 @@ def _by_shard(
             [pin for pin in pins if belongs(pin.states.origin)],
             [promise for promise in promises if belongs(promise.states.record.origin)],
         )
+
+
+def _was_lost(lost: Lost | None, size: int) -> Callable[[int], bool]:
+    """Whether a head of some size is one of a log's lost range; `size` is how many leaves are here."""
+    return lambda beyond: lost is not None and lost.covers(beyond, here=size)
 
 
 def _nobody_watches(_done: int, _total: int) -> None:
@@ -176,10 +176,13 @@ class Verification:
             )
         self.findings: Final = Findings()
         self._findings: Final = self.findings
+        self._alone: Shard | None = None
         if place is None:
             manifest = read_manifests(root_key, self.findings) if root_key is not None else None
             given = parse_vkeys_file(vkeys) if vkeys is not None else system_vkeys(manifest)
-            place = Place(1, is_newest=True, vkeys=given, manifest=manifest)
+            self._alone = find_shards(data)[-1]
+            place = Place(self._alone.number, is_newest=True, vkeys=given, manifest=manifest)
+        self._of_all_shards: Final = place.manifest
         self.number: Final = place.number
         self._is_newest: Final = place.is_newest
         self._place: Final = "" if place.is_newest else f"{SHARDS_NAME}/{place.number}: "
@@ -212,9 +215,12 @@ class Verification:
         self._not_witnesses: list[str] = []
 
     def run(self, pins: Sequence[bytes], promises: Sequence[bytes]) -> Report:
-        """Verify a ledger of one shard, and report."""
+        """Verify a ledger beside which no finished shard lies, and report."""
         known = [*self._past.pins(), *read_pins(pins, self._findings)]
         self.examine(known, read_promises(promises, self._findings))
+        if self._alone is not None:
+            check_names(self._alone.directory, self._findings, newest=self.number)
+            check_chain([self._alone], {self.number: self.examined()}, self._of_all_shards)
         self.conclude({}, self.log_keys())
         return self.report()
 
@@ -253,11 +259,7 @@ class Verification:
 
     def examined(self) -> ExaminedShard:
         """What the other shards need to know of it."""
-        return ExaminedShard(self.number, self._logs, self._lists, self._findings)
-
-    def system_keys(self) -> KeyHistory | None:
-        """All keys of its system log."""
-        return self._keys.get(SYSTEM_LOG)
+        return ExaminedShard(self.number, self._logs, self._keys, self._lists, self._findings)
 
     def log_keys(self) -> list[VerifierKey]:
         """All keys that any log of it ever had."""
@@ -304,9 +306,14 @@ class Verification:
         check_age(self._files, log=log, keys=keys, rules=self._rules, findings=findings)
 
     def _check_anchors(self, pins: Sequence[Pin], lost: Mapping[str, Lost], log_keys: Sequence[VerifierKey]) -> None:
-        """Pins and anchors, once all logs are known: no witness may have a key of any of them."""
+        """Pins, anchors and the manifest, once all logs are known, and the keys of what was lost of them.
+
+        No witness may have a key of any log.
+        """
         logs, findings = list(self._logs.values()), self._findings
-        keys = self._keys | {log: keys for log, one in lost.items() if (keys := one.keys(self._keys.get(log)))}
+        keys = self._keys | {log: one.keys for log, one in lost.items() if one.keys is not None}
+        if self._vkeys is not None:
+            check_manifest(self._manifest, keys, findings)
         pinned = check_pins(pins, logs=logs, files=self._files, keys_of=keys.get, findings=findings, lost=lost)
         check = AnchorCheck(self._files, policy=self._policy, log_keys=log_keys, findings=findings)
         self._past.require_same_witnesses(check.not_witnesses)
@@ -315,6 +322,8 @@ class Verification:
             anchors = check.check(log, names, keys.get(log.name), before, lost=lost.get(log.name))
             check.conclude(log, anchors, pinned=pinned.get(log.name))
             self._anchored[log.name] = anchors.counted
+        for log_name, examination in self._examinations.items():
+            examination.judge_times_beyond(_was_lost(lost.get(log_name), self._logs[log_name].size))
         self._not_witnesses = check.not_witnesses
 
     # --- keys ----------------------------------------------------------------------------------------------------
@@ -347,7 +356,6 @@ class Verification:
         for log, keys in found.items():
             if log != SYSTEM_LOG:
                 self._keys[log] = revoked_in(keys, self._manifest, log)
-        check_manifest(self._manifest, self._keys, self._findings)
 
     def _project_keys(self, log: str) -> KeyHistory | None:
         keys = self._keys.get(log)

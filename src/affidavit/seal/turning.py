@@ -25,6 +25,7 @@ from affidavit.ledger.directory import Disk
 from affidavit.ledger.layout import FORMAT_LINE, DataLayout, LogLayout
 from affidavit.ledger.leaf import Leaf, parse_leaf
 from affidavit.ledger.places import INSTALLATION_NAME, Places, read_installation
+from affidavit.ledger.pruned import minimum_index, unfinished_segments
 from affidavit.ledger.reader import LogReader, head_size
 from affidavit.ledger.shards import SHARDS_NAME, finished_shard, shard_log
 from affidavit.ledger.signer import SavedSuccession
@@ -73,11 +74,13 @@ def turn_when_due(
 
 
 def is_clean(data: DataLayout) -> bool:
-    """Whether nothing waits to be sealed, and every log ends with a clean `epoch.close`."""
+    """Whether nothing waits to be sealed or pruned, and every log ends with a clean `epoch.close`."""
     waiting = [path for place in (data.wal, data.stage) if place.is_dir() for path in place.iterdir()]
     if any(path.name != "lost+found" for path in waiting):
         return False
     for log in logs_of(data).values():
+        if unfinished_segments(log, minimum_index(log, size=head_size(log))):
+            return False  # in a finished shard nothing is removed any more, so what pruning left would stay for ever
         leaf = _leaf(log, -1)
         if leaf is None or leaf.type != EPOCH_CLOSE or (leaf.data or {}).get("clean") != 1:
             return False

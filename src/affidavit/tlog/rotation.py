@@ -127,9 +127,14 @@ def rotation_of(*, after: int, vkeys: Iterable[str], signatures: tuple[bytes, ..
     return Rotation(after=after, vkeys=log_vkeys(parse_vkey(text) for text in vkeys), signatures=signatures)
 
 
-def rotation_text(*, after: int, vkeys: LogVkeys) -> bytes:
-    """What all four keys sign. No head begins so: its second line would be a number."""
-    lines = (_TITLE, vkeys.origin, after, format_vkey(vkeys.ed25519), format_vkey(vkeys.mldsa44))
+def rotation_text(*, after: int, old: LogVkeys, new: LogVkeys) -> bytes:
+    """What all four keys sign. No head begins so: its second line would be a number.
+
+    The old keys are in it, or the new ones would vouch for whoever else signs the same text, and a verifier that was
+    given only the new ones would believe any predecessor.
+    """
+    vkeys = (format_vkey(key) for pair in (old, new) for key in (pair.ed25519, pair.mldsa44))
+    lines = (_TITLE, new.origin, after, *vkeys)
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -138,7 +143,7 @@ def sign_rotation(
 ) -> Rotation:
     """Hand over from one pair to the next."""
     vkeys = log_vkeys((new[0].key, new[1].key))
-    text = rotation_text(after=after, vkeys=vkeys)
+    text = rotation_text(after=after, old=log_vkeys((old[0].key, old[1].key)), new=vkeys)
     signatures = tuple(key.private_key.sign(text) for pair in (old, new) for key in pair)
     return Rotation(after=after, vkeys=vkeys, signatures=signatures)
 
@@ -151,7 +156,7 @@ def verify_rotation(rotation: Rotation, *, old: LogVkeys) -> None:
     """
     if rotation.vkeys.origin != old.origin or rotation.vkeys == old:
         raise SignatureError("the new keys of a rotation are another log's, or the old ones")
-    text = rotation_text(after=rotation.after, vkeys=rotation.vkeys)
+    text = rotation_text(after=rotation.after, old=old, new=rotation.vkeys)
     verify_four(text, rotation.signatures, old=old, new=rotation.vkeys, what="a rotation")
 
 

@@ -74,7 +74,7 @@ def promise(key: Ed25519, *, leaf: dict[str, Any], origin: str, seal_by: int, ot
 def rotation(log: LogMaker, new: Signer, after: int) -> dict[str, Any]:
     """Section 21, by its words."""
     old, origin = log.signer, log.signer.origin
-    text = f"affidavit/rotate/v1\n{origin}\n{after}\n{new.vkeys[0]}\n{new.vkeys[1]}\n".encode()
+    text = "".join(f"{x}\n" for x in ("affidavit/rotate/v1", origin, after, *old.vkeys, *new.vkeys)).encode()
     signatures = [key.sign(text) for pair in (old, new) for key in (pair.ed25519, pair.mldsa44)]
     return {
         "log": log.name,

@@ -18,9 +18,11 @@ from affidavit.ledger import places as layout
 from affidavit.ledger.directory import Disk
 from affidavit.ledger.places import Places
 from affidavit.ledger.signer import Signer
+from affidavit.prove.fsck import check_places
+from affidavit.prove.since import verify_since
 from affidavit.seal.turning import REQUEST_NAME, Succession, turn_when_due
 from tests.integration.prove.ledgers import ours
-from tests.integration.prove.test_shards import Findings, judged
+from tests.integration.prove.test_shards import QUIET, Findings, judged
 from tests.support.installation import ORIGIN_PREFIX, Installation, clock_us
 from tests.support.restored import Lost
 
@@ -226,3 +228,36 @@ def test_a_turn_that_breaks_off_is_finished_by_the_next_start(tmp_path: Path, ki
             failures.append(f"{at} ({seen[at]}): {type(wrong).__name__}: {wrong}")
         shutil.rmtree(root)
     assert failures == []
+
+
+# --- what else looks at a ledger between two shards -------------------------------------------------------------------
+
+
+def test_a_verifier_that_remembers_is_told_of_shards_that_are_away(tmp_path: Path) -> None:
+    """As plain verification says it: each time, and under the names that the logs have among those of all shards."""
+    house = House(tmp_path / "house")
+    house.run()
+    assert house.turn() == 2
+    house.run()
+    vkeys = (house.places.public / "system@2.vkeys").read_bytes()
+    shutil.rmtree(house.places.data / "shards")
+    memory = None
+    for _ in range(2):
+        report, memory = verify_since(house.places.data, memory, vkeys=vkeys, made_us=clock_us())
+        assert [log.log for log in report.logs] == ["system@2", "default@2", "other@2"]
+        found = {(f.axis, f.verdict, f.code) for f in report.findings if f.code not in {*QUIET, "REMEMBERED"}}
+        assert found == {("completeness", "WARN", "SHARD-AWAY")}
+        assert memory is not None
+    (house.places.data / "shards/old").mkdir(parents=True)
+    report, forgotten = verify_since(house.places.data, memory, vkeys=vkeys, made_us=clock_us())
+    assert ("UNKNOWN-FILE", forgotten) in {(f.code, None) for f in report.findings}
+
+
+def test_a_shard_that_has_no_leaves_yet_is_not_damaged(tmp_path: Path) -> None:
+    house = House(tmp_path / "house")
+    house.run()
+    assert house.turn() == 2
+    assert [problem.where for problem in check_places(house.places) if problem.needs_a_hand] == []
+    house.run()
+    shutil.rmtree(house.places.data / "logs")
+    assert "logs/system" in [problem.where for problem in check_places(house.places) if problem.needs_a_hand]

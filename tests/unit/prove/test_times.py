@@ -114,7 +114,18 @@ def test_leaves_beyond_the_newest_timestamp_are_counted(log: Log) -> None:
 
 def test_a_timestamp_of_a_head_beyond_the_log(log: Log) -> None:
     log.times.conclude(299)
+    log.times.judge_beyond(299, lambda _: False)
     assert [code for code, _ in log.told()] == ["TIMESTAMP", "UNSTAMPED"]
+
+
+def test_a_timestamp_of_a_head_that_was_lost(log: Log) -> None:
+    log.times.judge_beyond(299, lambda size: size == 300)
+    assert [(found.verdict, found.code) for found in log.findings.sorted()] == [("WARN", "RESTORED")]
+
+
+def test_a_timestamp_of_a_head_that_is_here_is_not_beyond(log: Log) -> None:
+    log.times.judge_beyond(300, lambda _: False)
+    assert log.told() == []
 
 
 def test_where_nothing_could_be_read_nothing_is_said(log: Log) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
+import affidavit_verify
 from affidavit.errors import AffidavitError, FormatError
 from affidavit.text import b64u
 from affidavit.tlog import rotation as module
@@ -50,14 +51,29 @@ def texts(keys: Pair) -> list[str]:
 
 def test_the_text_and_the_signatures_are_those_of_the_format() -> None:
     """docs/formats.md, section 21."""
-    ed25519, mldsa44 = texts(B)
-    text = f"affidavit/rotate/v1\n{ORIGIN}\n41\n{ed25519}\n{mldsa44}\n".encode()
-    assert rotation_text(after=41, vkeys=vkeys_of(B)) == text
+    vkeys = "\n".join((*texts(A), *texts(B)))
+    text = f"affidavit/rotate/v1\n{ORIGIN}\n41\n{vkeys}\n".encode()
+    assert rotation_text(after=41, old=vkeys_of(A), new=vkeys_of(B)) == text
     rotation = sign_rotation(after=41, old=A, new=B)
     assert (rotation.after, rotation.vkeys) == (41, vkeys_of(B))
     for keys, (first, second) in ((A, rotation.signatures[:2]), (B, rotation.signatures[2:])):
         Ed25519PublicKey.from_public_bytes(keys[0].key.public_key).verify(first, text)
         MLDSA44PublicKey.from_public_bytes(keys[1].key.public_key).verify(second, text)
+
+
+@pytest.mark.parametrize("said", [A, C])
+def test_new_keys_vouch_for_the_old_ones_and_for_no_others(said: Pair) -> None:
+    """Else whoever saw a hand-over could put a past of their own before it, and sign that themselves."""
+    real = sign_rotation(after=3, old=A, new=B)
+    text = rotation_text(after=3, old=vkeys_of(said), new=vkeys_of(B))
+    forged = tuple(key.private_key.sign(text) for key in C)
+    rotation = Rotation(after=3, vkeys=vkeys_of(B), signatures=(*forged, *real.signatures[2:]))
+    with pytest.raises(SignatureError):
+        verify_rotation(rotation, old=vkeys_of(C))
+    theirs = affidavit_verify.KeyHistory([(-1, affidavit_verify.parse_vkeys(tuple(texts(C))))])
+    stated = {"after": 3, "origin": ORIGIN, "vkeys": texts(B), "signatures": [*map(b64u, rotation.signatures)]}
+    with pytest.raises(affidavit_verify.Damage):
+        theirs.extended(stated)
 
 
 @pytest.mark.parametrize("place", range(4))
