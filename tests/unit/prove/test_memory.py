@@ -49,6 +49,6 @@ def test_its_parts() -> None:
 def test_the_times(tmp_path: Path) -> None:
     times = Times(Files(tmp_path), place="logs/default/", names=set(), keys=None, rules=TimeRules(), findings=FINDINGS)
     given = {"before", "files", "place", "keys", "rules"}
-    of_files = {"found", "bounds", "sizes", "latest", "next"}  # read anew where they were not seen before
+    of_files = {"found", "bounds", "sizes", "latest", "next", "headless"}  # read anew where they were not seen before
     assert state_of(times) == given | of_files | {"earliest", "stated_us"}, WHY
     assert {*TimesMemory.__struct_fields__} == {"covered", "seen", "earliest_us", "latest_us"}, WHY
