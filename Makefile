@@ -27,13 +27,14 @@ COVERED := tlog:98 crypt:100 ledger:98 seal:97
 # Processes that share the files of `make test`: one for each of two cores keeps it under ten minutes.
 TESTERS := 2
 
-# Minutes of a whole service, handled roughly and read through every door, of every write step that fails or is the last,
-# and of ledgers changed at random: `make kills`, and not part of `make test`.
-ROUGH := tests/kills tests/faults tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
+# Minutes of a whole service, handled roughly and read through every door: `make kills`, and not part of `make test`.
+ROUGH := tests/kills tests/integration/badinput tests/integration/search tests/integration/demo/test_tour.py \
   tests/integration/service/test_operations.py tests/integration/service/test_service.py \
-  tests/integration/service/test_signer_apart.py tests/integration/service/test_shards.py \
-  tests/integration/prove/test_shards.py tests/integration/prove/test_turns.py tests/integration/prove/test_pruning.py tests/integration/prove/test_combined.py \
-  tests/integration/prove/test_mutations.py tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
+  tests/integration/service/test_signer_apart.py tests/integration/service/test_shards.py
+# Minutes of every write step that fails or is the last, and of ledgers changed at random: `make damage`, likewise.
+DAMAGE := tests/faults tests/integration/prove/test_shards.py tests/integration/prove/test_turns.py \
+  tests/integration/prove/test_pruning.py tests/integration/prove/test_combined.py tests/integration/prove/test_mutations.py \
+  tests/integration/prove/test_random_changes.py tests/verifier/test_mutations.py
 
 ARGS ?=
 # `make bench NAME=seal` runs one benchmark.
@@ -86,7 +87,7 @@ $(FULL_STAMP): $(BASE_STAMP)
 .PHONY: test
 test: install ## run the tests and demand the coverage: 90% of all, every branch of the packages that a verdict rests on
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest -n $(TESTERS) --dist loadfile --ignore=tests/foreign --ignore=tests/attacks --ignore=tests/browser $(ROUGH:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
+	$(BIN)/pytest -n $(TESTERS) --dist loadfile --ignore=tests/foreign --ignore=tests/attacks --ignore=tests/browser $(ROUGH:%=--ignore=%) $(DAMAGE:%=--ignore=%) --cov=src --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(ARGS)
 	# Silent where all is well, so that pytest has the last word.
 	for package in $(COVERED); do
 	  if ! found=$$($(BIN)/coverage report --fail-under=$${package#*:} --include="src/affidavit/$${package%:*}/*"); then
@@ -132,6 +133,10 @@ bench: install ## run the benchmarks, or one (NAME=...)
 .PHONY: kills
 kills: install ## whole services: kills under load, full disks, stepped clocks, every reading door (`ARGS="-m long"`: ten times each)
 	@$(BIN)/pytest $(ROUGH) $(ARGS)
+
+.PHONY: damage
+damage: install ## every write step that fails or is the last, and ledgers changed at random
+	@$(BIN)/pytest -n $(TESTERS) $(DAMAGE) $(ARGS)
 
 # mutmut and what it stands on have a lock and an environment of their own, since nobody needs them but this target.
 MUTMUT_VENV := build/mutmut
